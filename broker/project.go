@@ -1,0 +1,165 @@
+package broker
+
+import (
+	"context"
+	"time"
+)
+
+// ProjectKind says what a project takes.
+type ProjectKind string
+
+// The kinds.
+const (
+	KindRecon ProjectKind = "recon" // images for a reconstruction
+	KindFiles ProjectKind = "files" // anything; tags are of this kind
+)
+
+// UndoWindow is how long a removal can be undone.
+const UndoWindow = 10 * time.Minute
+
+// Project owns images; its id is their prefix in every bucket.
+type Project struct {
+	ID        string
+	OwnerID   string
+	Name      string
+	Kind      ProjectKind
+	Tag       string // "" when it is none
+	CreatedAt time.Time
+	RemovedAt *time.Time
+	UndoUntil *time.Time
+	FinalAt   *time.Time
+}
+
+// Removed reports whether the project was removed.
+func (p Project) Removed() bool { return p.RemovedAt != nil }
+
+// Counts are the numbers of a project's images by state, Removed left out.
+type Counts map[State]int
+
+// Page asks for part of a list: up to Limit entries after the id After.
+type Page struct {
+	After string
+	Limit int
+}
+
+// ProjectStore keeps projects.
+type ProjectStore interface {
+	// CreateProject adds a project and writes the audit.
+	CreateProject(ctx context.Context, p Project, by Caller) error
+	// Project returns one, removed ones until they are final. CodeNotFound.
+	Project(ctx context.Context, id string) (Project, error)
+	// ListProjects returns an owner's projects that are not removed, newest
+	// first, after a page's id. query is "", an id, a prefix of one, or an exact name.
+	ListProjects(ctx context.Context, ownerID, onlyID, query string, page Page) ([]Project, error)
+	// CountImages counts by state.
+	CountImages(ctx context.Context, projectID string) (Counts, error)
+	// RemoveProject marks it removed; already removed is no error.
+	RemoveProject(ctx context.Context, id string, now, undoUntil time.Time, by Caller) (Project, error)
+	// UndoRemoveProject takes a removal back. CodeUndoEnded after its time.
+	UndoRemoveProject(ctx context.Context, id string, now time.Time, by Caller) (Project, error)
+}
+
+// Projects holds the rules of projects.
+type Projects struct {
+	Store ProjectStore
+	Now   func() time.Time
+}
+
+// Create adds a project of the caller.
+func (s *Projects) Create(ctx context.Context, by Caller, name string, kind ProjectKind) (Project, error) {
+	if err := by.Need(ScopeUpload); err != nil {
+		return Project{}, err
+	}
+	if by.Key.ProjectID != "" {
+		return Project{}, Errorf(CodeNotAllowed, "this key is tied to the project %s and can make no other", by.Key.ProjectID)
+	}
+	if err := checkTitle("project", name); err != nil {
+		return Project{}, err
+	}
+	switch kind {
+	case KindRecon, KindFiles:
+	case "":
+		kind = KindRecon
+	default:
+		return Project{}, Errorf(CodeInvalid, "unknown kind %q: it is recon or files", kind)
+	}
+	now := s.Now()
+	p := Project{ID: NewID(now), OwnerID: by.Owner.ID, Name: name, Kind: kind, CreatedAt: now}
+	return p, s.Store.CreateProject(ctx, p, by)
+}
+
+// Get returns a project with its counts.
+func (s *Projects) Get(ctx context.Context, by Caller, id string) (Project, Counts, error) {
+	if err := by.Need(ScopeRead); err != nil {
+		return Project{}, nil, err
+	}
+	p, err := findProject(ctx, s.Store, by, id)
+	if err != nil {
+		return Project{}, nil, err
+	}
+	counts, err := s.Store.CountImages(ctx, id)
+	return p, counts, err
+}
+
+// List returns the caller's projects, newest first. query narrows it to an id, a
+// prefix of one, or an exact name.
+func (s *Projects) List(ctx context.Context, by Caller, query string, page Page) ([]Project, error) {
+	if err := by.Need(ScopeRead); err != nil {
+		return nil, err
+	}
+	return s.Store.ListProjects(ctx, by.Owner.ID, by.Key.ProjectID, query, page)
+}
+
+// Remove hides a project and everything in it. Undo takes it back for ten
+// minutes; then its objects are deleted.
+func (s *Projects) Remove(ctx context.Context, by Caller, id string) (Project, error) {
+	if err := s.mayManage(ctx, by, id); err != nil {
+		return Project{}, err
+	}
+	now := s.Now()
+	return s.Store.RemoveProject(ctx, id, now, now.Add(UndoWindow), by)
+}
+
+// Undo takes a removal back.
+func (s *Projects) Undo(ctx context.Context, by Caller, id string) (Project, error) {
+	if err := s.mayManage(ctx, by, id); err != nil {
+		return Project{}, err
+	}
+	return s.Store.UndoRemoveProject(ctx, id, s.Now(), by)
+}
+
+func (s *Projects) mayManage(ctx context.Context, by Caller, id string) error {
+	if err := by.Need(ScopeManage); err != nil {
+		return err
+	}
+	p, err := s.Store.Project(ctx, id)
+	if err == nil && !by.MaySee(p.OwnerID, p.ID) || CodeOf(err) == CodeNotFound {
+		return errNoProject(id)
+	}
+	return err
+}
+
+// projectFinder is the part of a store that finds a project.
+type projectFinder interface {
+	Project(ctx context.Context, id string) (Project, error)
+}
+
+// findProject returns a project that the caller may see and that is not removed.
+func findProject(ctx context.Context, store projectFinder, by Caller, id string) (Project, error) {
+	if !IsID(id) {
+		return Project{}, errNoProject(id)
+	}
+	p, err := store.Project(ctx, id)
+	if err == nil && (p.Removed() || !by.MaySee(p.OwnerID, p.ID)) || CodeOf(err) == CodeNotFound {
+		return Project{}, errNoProject(id)
+	}
+	return p, err
+}
+
+// errNoProject is the same for a project that does not exist and for another's.
+func errNoProject(id string) error {
+	if !IsID(id) {
+		return Errorf(CodeNotFound, "there is no such project; a project's id has %d characters", idLen)
+	}
+	return Errorf(CodeNotFound, "there is no project %s", id)
+}
