@@ -1,0 +1,151 @@
+-- name: ImagesBySHA1 :many
+SELECT * FROM images WHERE project_id = @project_id AND declared_sha1 = any(@digests::bytea[]) AND state <> 'Removed';
+
+-- name: ImagesByID :many
+SELECT * FROM images WHERE project_id = @project_id AND id = any(@ids::text[]);
+
+-- name: ImageWithProject :one
+SELECT sqlc.embed(images), sqlc.embed(projects)
+FROM images JOIN projects ON projects.id = images.project_id
+WHERE images.id = @id AND projects.removed_at IS NULL;
+
+-- name: ListImages :many
+SELECT * FROM images
+WHERE project_id = @project_id AND state <> 'Removed' AND id > @after::text
+ORDER BY id
+LIMIT @max_rows;
+
+-- name: ListImagesInState :many
+SELECT * FROM images
+WHERE project_id = @project_id AND state = @state AND id > @after::text
+ORDER BY id
+LIMIT @max_rows;
+
+-- name: LockForGrant :one
+-- Until this transaction ends the project is not removed and the watch does not
+-- fall asleep. Registrations share both locks. No row: one of them is missing.
+SELECT (w.next_look_at IS NULL OR w.next_look_at > greatest(now(), w.looked_at + interval '1 s'))::boolean AS late
+FROM projects p JOIN watches w ON w.project_id = p.id
+WHERE p.id = @project_id AND p.removed_at IS NULL AND w.bucket = @bucket
+FOR SHARE OF p FOR KEY SHARE OF w;
+
+-- name: RegisterImages :many
+-- EventRegister, and EventStart where asked. An open image keeps its row and
+-- attempt; an Invalid one begins a further attempt with a key of its own; those
+-- Uploaded or Ready give no row. Rows are locked in the order of their digests,
+-- so that two batches can't wait for each other.
+WITH want AS (
+    SELECT unnest(@ids::text[]) AS id, unnest(@names::text[]) AS name, unnest(@digests::bytea[]) AS sha1,
+           unnest(@sizes::bigint[]) AS size, unnest(@types::text[]) AS type, unnest(@exts::text[]) AS ext,
+           unnest(@states::text[]) AS state
+), numbered AS (
+    -- A removed image with these bytes may still have grants and an object
+    -- under its key: the newcomer counts on from its attempts.
+    SELECT want.id, want.name, want.sha1, want.size, want.type, want.ext, want.state,
+           1 + coalesce((SELECT max(r.attempt) FROM images r
+                         WHERE r.project_id = @project_id AND r.declared_sha1 = want.sha1 AND r.state = 'Removed'), 0) AS attempt
+    FROM want
+), registered AS (
+    INSERT INTO images (id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename,
+                        grants_end, created_at, started_at)
+    SELECT n.id, @project_id, n.name, n.sha1, n.size, n.type, n.state, n.attempt, attempt_filename(n.sha1, n.attempt, n.ext),
+           @expires_at::timestamptz, @now::timestamptz, CASE WHEN n.state = 'Uploading' THEN @now::timestamptz END
+    FROM numbered n
+    ORDER BY n.sha1
+    ON CONFLICT (project_id, declared_sha1) WHERE state <> 'Removed' DO UPDATE SET
+        state = CASE WHEN images.state = 'Uploading' THEN 'Uploading' ELSE excluded.state END,
+        started_at = CASE WHEN images.state = 'Uploading' THEN images.started_at ELSE excluded.started_at END,
+        attempt = images.attempt + (images.state = 'Invalid')::integer,
+        name = CASE WHEN images.state = 'Invalid' THEN excluded.name ELSE images.name END,
+        filename = CASE WHEN images.state = 'Invalid'
+            THEN attempt_filename(images.declared_sha1, images.attempt + 1, coalesce(substring(excluded.filename FROM '\.[a-z0-9]+$'), ''))
+            ELSE images.filename END,
+        declared_size = excluded.declared_size, declared_type = excluded.declared_type,
+        grants_end = greatest(images.grants_end, excluded.grants_end),
+        bucket = NULL, etag = NULL, object_size = NULL, proven_sha1 = NULL, proven_size = NULL, crc32 = NULL,
+        reasons = '{}', facts = '{}', check_failures = 0, check_failing_since = NULL, uploaded_at = NULL, judged_at = NULL
+    WHERE images.state = any(@from_states::text[])
+    RETURNING images.*
+), granted AS (
+    INSERT INTO grants (image_id, attempt, project_id, bucket, kind, key_id, issued_at, expires_at)
+    SELECT r.id, r.attempt, r.project_id, @bucket, @kind, @key_id::text, @now::timestamptz, @expires_at::timestamptz FROM registered r
+), audited AS (
+    INSERT INTO audit (at, action, owner_id, key_id, project_id, image_id, detail)
+    SELECT @now::timestamptz, 'image.register', @owner_id::text, @key_id::text, r.project_id, r.id,
+           jsonb_build_object('attempt', r.attempt, 'state', r.state, 'bucket', @bucket::text)
+    FROM registered r
+)
+SELECT * FROM registered;
+
+-- name: RegrantImages :many
+-- A further grant for those still open.
+WITH open AS (
+    UPDATE images i SET grants_end = greatest(i.grants_end, @expires_at::timestamptz)
+    WHERE i.project_id = @project_id AND i.id = any(@ids::text[]) AND i.state IN ('Pending', 'Uploading')
+    RETURNING i.id, i.attempt, i.project_id
+), granted AS (
+    INSERT INTO grants (image_id, attempt, project_id, bucket, kind, key_id, issued_at, expires_at)
+    SELECT o.id, o.attempt, o.project_id, @bucket, @kind, @key_id::text, @now::timestamptz, @expires_at::timestamptz FROM open o
+), audited AS (
+    INSERT INTO audit (at, action, owner_id, key_id, project_id, image_id, detail)
+    SELECT @now::timestamptz, 'image.regrant', @owner_id::text, @key_id::text, o.project_id, o.id,
+           jsonb_build_object('attempt', o.attempt, 'bucket', @bucket::text)
+    FROM open o
+)
+SELECT open.id FROM open;
+
+-- name: StartImages :exec
+WITH started AS (
+    UPDATE images i SET state = 'Uploading', started_at = @now::timestamptz
+    WHERE i.project_id = @project_id AND i.id = any(@ids::text[]) AND i.state = any(@from_states::text[])
+    RETURNING i.id, i.attempt
+)
+INSERT INTO audit (at, action, owner_id, key_id, project_id, image_id, detail)
+SELECT @now::timestamptz, 'image.start', @owner_id::text, @key_id::text, @project_id::text, s.id,
+       jsonb_build_object('attempt', s.attempt)
+FROM started s;
+
+-- name: AuditDone :exec
+INSERT INTO audit (at, action, owner_id, key_id, project_id, image_id, detail)
+SELECT @now::timestamptz, 'image.done', @owner_id::text, @key_id::text, i.project_id, i.id,
+       jsonb_build_object('attempt', i.attempt, 'state', i.state)
+FROM images i WHERE i.project_id = @project_id AND i.id = any(@ids::text[]) AND i.state IN ('Pending', 'Uploading');
+
+-- name: RemoveImage :exec
+WITH removed AS (
+    UPDATE images i SET state = 'Removed', removed_from = i.state, removed_at = @now::timestamptz,
+           undo_until = @undo_until::timestamptz, sweep_at = @sweep_at::timestamptz
+    WHERE i.project_id = @project_id AND i.id = @id AND i.state = any(@from_states::text[])
+    RETURNING i.id, i.removed_from
+)
+INSERT INTO audit (at, action, owner_id, key_id, project_id, image_id, detail)
+SELECT @now::timestamptz, 'image.remove', @owner_id::text, @key_id::text, @project_id::text, r.id,
+       jsonb_build_object('from', r.removed_from)
+FROM removed r;
+
+-- name: UndoRemoveImage :one
+WITH undone AS (
+    UPDATE images i SET state = i.removed_from, removed_from = NULL, removed_at = NULL, undo_until = NULL, sweep_at = NULL
+    WHERE i.project_id = @project_id AND i.id = @id AND i.state = any(@from_states::text[]) AND i.undo_until > @now::timestamptz
+    RETURNING i.id, i.state
+), audited AS (
+    INSERT INTO audit (at, action, owner_id, key_id, project_id, image_id, detail)
+    SELECT @now::timestamptz, 'image.undo', @owner_id::text, @key_id::text, @project_id::text, u.id,
+           jsonb_build_object('to', u.state)
+    FROM undone u
+)
+SELECT undone.state FROM undone;
+
+-- name: AcceptImage :execrows
+-- EventAccept: the owner keeps what is damaged.
+WITH kept AS (
+    UPDATE images i SET state = 'Ready', accepted = true
+    WHERE i.project_id = @project_id AND i.id = @id AND i.state = any(@from_states::text[])
+      AND i.proven_sha1 IS NOT NULL AND i.etag IS NOT NULL
+      AND NOT EXISTS (SELECT 1 FROM unnest(i.reasons) AS r(reason) WHERE split_part(r.reason, ':', 1) NOT IN ('corrupt', 'truncated'))
+    RETURNING i.id, i.reasons
+)
+INSERT INTO audit (at, action, owner_id, key_id, project_id, image_id, detail)
+SELECT @now::timestamptz, 'image.accept', @owner_id::text, @key_id::text, @project_id::text, k.id,
+       jsonb_build_object('reasons', k.reasons)
+FROM kept k;
