@@ -1,0 +1,90 @@
+package validate
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/uploadbroker/uploadbroker/broker"
+)
+
+// seeds gives the committed files of some kinds.
+func seeds(f *testing.F, patterns ...string) {
+	for _, pattern := range patterns {
+		names, _ := filepath.Glob(filepath.Join("testdata", pattern))
+		for _, name := range names {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(b)
+		}
+	}
+}
+
+func fuzz(f *testing.F) {
+	budget := NewBudget(64 << 20)
+	f.Fuzz(func(t *testing.T, b []byte) { fuzzOne(t, b, budget) })
+}
+
+// fuzzOne judges any bytes: there is always a verdict, it is consistent, and no
+// panic had to be caught for it.
+func fuzzOne(t *testing.T, b []byte, budget *Budget) {
+	want := Want{Kind: broker.KindRecon, Size: -1, MaxPixels: 1 << 20, Budget: budget}
+	v, err := Image(context.Background(), FromBytes(b), want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.Size != int64(len(b)) {
+		t.Fatalf("%d bytes of %d", v.Size, len(b))
+	}
+	p := v.Facts
+	if v.Sound() && (p.Proof == "" || p.Width < 0 || int64(p.Width)*int64(p.Height) > want.MaxPixels || p.TrailingB > v.Size) {
+		t.Fatalf("sound, with %+v", p)
+	}
+	for _, r := range v.Reasons {
+		if r.Detail == "" || strings.Contains(r.Detail, "makes the decoder fail") {
+			t.Fatalf("a reason without a sentence, or a panic: %v", v.Reasons)
+		}
+	}
+	if !budget.sem.TryAcquire(budget.total) {
+		t.Fatal("memory was not given back")
+	}
+	budget.sem.Release(budget.total)
+}
+
+func FuzzImage(f *testing.F) {
+	seeds(f, "*.jpg", "*.png", "*.tif", "*.webp", "*.heic", "*.avif")
+	f.Add(exifBlock())
+	f.Add(heicFile(exifBlock()))
+	fuzz(f)
+}
+
+func FuzzPNG(f *testing.F) {
+	// The chunks' checksums are made true, so that the fuzzer comes behind them.
+	f.Add([]byte{0, 0, 0, 2, 0, 0, 0, 2, 8, 0, 0, 0, 0}, []byte("PLTE"), []byte{0, 1, 2}, rawPNG(2, 2, []byte{0, 1, 2, 4, 3, 4})[41:])
+	f.Add([]byte{0, 0, 0, 9, 0, 0, 0, 9, 4, 3, 0, 0, 1}, []byte("eXIf"), exifBlock(), []byte("x\x9c"))
+	budget := NewBudget(64 << 20)
+	f.Fuzz(func(t *testing.T, head, name, data, picture []byte) {
+		if len(name) != 4 {
+			t.Skip()
+		}
+		fuzzOne(t, slices.Concat([]byte("\x89PNG\r\n\x1a\n"), pngChunk("IHDR", head), pngChunk(string(name), data),
+			pngChunk("IDAT", picture), pngChunk("IEND", nil)), budget)
+	})
+}
+
+func FuzzTIFFStructure(f *testing.F) {
+	seeds(f, "*.tif")
+	f.Add(exifBlock())
+	fuzz(f)
+}
+
+func FuzzBMFF(f *testing.F) {
+	seeds(f, "*.heic", "*.avif")
+	f.Add(heicFile(exifBlock()))
+	fuzz(f)
+}
