@@ -1,0 +1,293 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/uploadbroker/uploadbroker/broker"
+	"github.com/uploadbroker/uploadbroker/broker/postgres"
+	"github.com/uploadbroker/uploadbroker/storage"
+)
+
+// A look that finds something is followed by another soon; one that finds
+// nothing lets the next wait longer.
+const (
+	minPause   = time.Second
+	maxPause   = time.Minute
+	pauseGrows = 1.5
+	listPage   = 1000 // objects of one LIST, the most that S3 gives
+)
+
+// Looked says what a look did.
+type Looked struct {
+	Open     int // images that waited for their bytes
+	Requests int // HEADs and LISTs
+	Seen     int // objects found at their keys
+	Moved    int // images that became Uploaded
+	Expired  int // images that became Invalid(expired)
+}
+
+// lookAtDue looks at every place that is due.
+func (w *Worker) lookAtDue(ctx context.Context) error {
+	watches, err := w.Store.ClaimWatches(ctx, w.symbols, looksAtOnce)
+	if err != nil {
+		return err
+	}
+	var g errgroup.Group
+	for _, watch := range watches {
+		g.Go(func() error {
+			_, err := w.Look(ctx, watch)
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// Look sweeps one project's prefix in one bucket. It costs the lesser of one
+// HEAD for each open image and a LIST of the prefix, as far as that can be known
+// beforehand: the length of the last LIST is remembered with the watch.
+func (w *Worker) Look(ctx context.Context, watch postgres.Watch) (Looked, error) {
+	bucket, ok := w.buckets[watch.Bucket]
+	if !ok {
+		return Looked{}, broker.Errorf(broker.CodeUnknownBucket, "no bucket %s is configured", watch.Bucket)
+	}
+	open, err := w.Store.OpenUploads(ctx, watch.ProjectID, watch.Bucket, w.Now())
+	if err != nil {
+		return Looked{}, err
+	}
+	l := Looked{Open: len(open)}
+	if len(open) == 0 {
+		return l, w.Store.Sleep(ctx, watch)
+	}
+	if watch.Pages == 0 {
+		n, err := w.Store.CountObjects(ctx, watch.ProjectID, watch.Bucket)
+		if err != nil {
+			return l, err
+		}
+		watch.Pages = 1 + n/listPage
+	}
+
+	found := map[string]storage.Object{}
+	if len(open) <= watch.Pages {
+		err = w.head(ctx, bucket, watch, open, found)
+		l.Requests += len(open)
+	} else {
+		watch.Pages, err = w.list(ctx, bucket, watch, open, found)
+		l.Requests += watch.Pages
+	}
+	if err != nil {
+		return l, err
+	}
+	l.Seen = len(found)
+	if l.Moved, err = w.see(ctx, bucket, watch.ProjectID, slices.Collect(maps.Values(found))); err != nil {
+		return l, err
+	}
+	if l.Expired, err = w.expire(ctx, watch, open, found, &l); err != nil {
+		return l, err
+	}
+
+	if l.Moved+l.Expired > 0 {
+		watch.Pause = minPause
+	} else {
+		watch.Pause = min(time.Duration(float64(watch.Pause)*pauseGrows), maxPause)
+	}
+	return l, w.Store.FinishLook(ctx, watch)
+}
+
+// head asks for each open image by itself.
+func (w *Worker) head(ctx context.Context, b *storage.Bucket, watch postgres.Watch, open []broker.OpenUpload, found map[string]storage.Object) error {
+	objects := make([]*storage.Object, len(open))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(looksAtOnce)
+	for i, u := range open {
+		g.Go(func() error {
+			obj, err := b.Stat(ctx, watch.ProjectID+"/"+u.Filename)
+			switch {
+			case broker.CodeOf(err) == broker.CodeNotFound:
+				return nil
+			case err != nil:
+				return err
+			}
+			objects[i] = &obj
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for _, obj := range objects {
+		if obj != nil {
+			found[obj.Key] = *obj
+		}
+	}
+	return nil
+}
+
+// list reads the prefix from before the first open key to the last one, and
+// returns the requests it took.
+func (w *Worker) list(ctx context.Context, b *storage.Bucket, watch postgres.Watch, open []broker.OpenUpload, found map[string]storage.Object) (int, error) {
+	prefix := watch.ProjectID + "/"
+	wanted := make(map[string]bool, len(open))
+	last := ""
+	for _, u := range open {
+		key := prefix + u.Filename
+		wanted[key] = true
+		last = max(last, key)
+	}
+	after := ""
+	for pages := 1; ; pages++ {
+		objects, err := b.List(ctx, prefix, after, listPage)
+		if err != nil {
+			return pages, err
+		}
+		for _, obj := range objects {
+			if wanted[obj.Key] {
+				found[obj.Key] = obj
+			}
+			after = obj.Key
+		}
+		if len(objects) < listPage || after >= last {
+			return pages, nil
+		}
+	}
+}
+
+// see tells the store what was found. Where a disk is asked, it first holds the
+// objects so that they outlive a loss of power.
+func (w *Worker) see(ctx context.Context, b *storage.Bucket, projectID string, objects []storage.Object) (int, error) {
+	seen := make([]broker.Seen, 0, len(objects))
+	for _, obj := range objects {
+		if b.NeedsSync() {
+			if err := b.Sync(ctx, obj.Key); broker.CodeOf(err) == broker.CodeNotFound {
+				continue // deleted meanwhile
+			} else if err != nil {
+				return 0, err
+			}
+		}
+		seen = append(seen, broker.Seen{
+			Bucket: b.Info().Symbol, ProjectID: projectID, Filename: strings.TrimPrefix(obj.Key, projectID+"/"),
+			ETag: obj.ETag, SizeBytes: obj.SizeBytes,
+		})
+	}
+	return w.Store.See(ctx, projectID, b.Info().Symbol, seen, w.Now())
+}
+
+// expire ends the uploads whose grants are over and whose object is in none of
+// the buckets that they were granted.
+func (w *Worker) expire(ctx context.Context, watch postgres.Watch, open []broker.OpenUpload, found map[string]storage.Object, l *Looked) (int, error) {
+	var over []broker.OpenUpload
+	for _, u := range open {
+		key := watch.ProjectID + "/" + u.Filename
+		if _, here := found[key]; here || !u.GrantsEnded {
+			continue
+		}
+		elsewhere := false
+		for _, symbol := range u.Buckets {
+			b, configured := w.buckets[symbol]
+			if symbol == watch.Bucket || !configured {
+				continue
+			}
+			obj, err := b.Stat(ctx, key)
+			l.Requests++
+			if err == nil {
+				elsewhere = true
+				if _, err = w.see(ctx, b, watch.ProjectID, []storage.Object{obj}); err != nil {
+					return 0, err
+				}
+			} else if broker.CodeOf(err) != broker.CodeNotFound {
+				return 0, err // not knowing is no reason to expire
+			}
+		}
+		if !elsewhere {
+			over = append(over, u)
+		}
+	}
+	return w.Store.Expire(ctx, over, w.Now())
+}
+
+// LookAt looks at one key at once: a bucket said that something arrived there.
+// It is a hint like any other; what is not there has not arrived.
+func (w *Worker) LookAt(ctx context.Context, symbol, key string) error {
+	b, ok := w.buckets[symbol]
+	if !ok {
+		return broker.Errorf(broker.CodeUnknownBucket, "no bucket %s is configured", symbol)
+	}
+	projectID, _, ok := strings.Cut(key, "/")
+	if !ok || !broker.IsID(projectID) {
+		return nil // not ours
+	}
+	obj, err := b.Stat(ctx, key)
+	if broker.CodeOf(err) == broker.CodeNotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = w.see(ctx, b, projectID, []storage.Object{obj})
+	return err
+}
+
+// reconcileDue compares, once a day, every etag of a prefix with what the
+// images hold: what was overwritten is judged again.
+func (w *Worker) reconcileDue(ctx context.Context) error {
+	watches, err := w.Store.ClaimReconciles(ctx, w.symbols, 4)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, watch := range watches {
+		_, err := w.Reconcile(ctx, watch.ProjectID, watch.Bucket)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Reconcile compares one prefix at once and returns how many images moved.
+func (w *Worker) Reconcile(ctx context.Context, projectID, symbol string) (int, error) {
+	b, ok := w.buckets[symbol]
+	if !ok {
+		return 0, broker.Errorf(broker.CodeUnknownBucket, "no bucket %s is configured", symbol)
+	}
+	prefix, after, moved := projectID+"/", "", 0
+	for {
+		objects, err := b.List(ctx, prefix, after, listPage)
+		if err != nil || len(objects) == 0 {
+			return moved, err
+		}
+		after = objects[len(objects)-1].Key
+		changed, err := w.changed(ctx, projectID, symbol, objects)
+		if err != nil {
+			return moved, err
+		}
+		n, err := w.see(ctx, b, projectID, changed)
+		moved += n
+		if err != nil || len(objects) < listPage {
+			return moved, err
+		}
+	}
+}
+
+// changed leaves out the objects that the images hold already.
+func (w *Worker) changed(ctx context.Context, projectID, symbol string, objects []storage.Object) ([]storage.Object, error) {
+	filenames := make([]string, len(objects))
+	for i, obj := range objects {
+		filenames[i] = strings.TrimPrefix(obj.Key, projectID+"/")
+	}
+	held, err := w.Store.HeldETags(ctx, projectID, symbol, filenames)
+	if err != nil {
+		return nil, err
+	}
+	var changed []storage.Object
+	for i, obj := range objects {
+		if held[filenames[i]] != obj.ETag {
+			changed = append(changed, obj)
+		}
+	}
+	return changed, nil
+}

@@ -1,0 +1,179 @@
+// Package worker learns what arrived and judges it.
+//
+// Three things run in it until Run's context ends: looks at the places that are
+// due (package postgres keeps them as rows), River jobs that validate objects,
+// and sweeps that pick up what a killed process left, delete what was removed,
+// and compare etags once a day. Any number of workers may share a database and
+// its buckets; each may be killed at any moment.
+//
+// Permissions needed: read, list and delete in every bucket. Side effects: it
+// deletes the objects of removed images and projects, and nothing else.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"github.com/uploadbroker/uploadbroker/broker"
+	"github.com/uploadbroker/uploadbroker/broker/postgres"
+	"github.com/uploadbroker/uploadbroker/broker/validate"
+	"github.com/uploadbroker/uploadbroker/storage"
+)
+
+// Config is what a Worker needs.
+type Config struct {
+	Store   *postgres.Store
+	Buckets []*storage.Bucket
+	Log     *slog.Logger
+
+	Concurrency int              // validations at once; at least 1
+	Budget      *validate.Budget // bytes for decoders that hold a bitmap
+	MaxObject   int64            // bytes
+	MaxPixels   int64
+
+	// Alone says that no other process works on this database, so that leases
+	// found at the start belong to the dead.
+	Alone bool
+	Now   func() time.Time
+}
+
+// Worker looks, validates and sweeps.
+type Worker struct {
+	Config
+	id      string // tells this process's leases from others'
+	buckets map[string]*storage.Bucket
+	symbols []string
+}
+
+// The rhythm of the work.
+const (
+	lookEvery      = 250 * time.Millisecond // how often due watches are asked for
+	looksAtOnce    = 8
+	sweepEvery     = 15 * time.Second
+	reconcileEvery = time.Minute
+	leaseGrace     = time.Minute // a lease's length: an Uploaded image without one for longer is requeued
+	batch          = 1000
+)
+
+// New makes a worker.
+func New(c Config) *Worker {
+	w := &Worker{Config: c, id: broker.NewID(c.Now()), buckets: map[string]*storage.Bucket{}}
+	for _, b := range c.Buckets {
+		w.buckets[b.Info().Symbol] = b
+		w.symbols = append(w.symbols, b.Info().Symbol)
+	}
+	return w
+}
+
+// Run works until ctx ends, then lets go of what it holds and returns nil. An
+// error means that it could not begin.
+func (w *Worker) Run(ctx context.Context) error {
+	if w.Alone {
+		if err := w.Store.DropLeases(ctx); err != nil {
+			return err
+		}
+		if err := w.requeue(ctx, w.Now()); err != nil {
+			return err
+		}
+	}
+	client, err := w.river()
+	if err != nil {
+		return fmt.Errorf("make the job worker: %w", err)
+	}
+	// River stops by its own call, so that jobs can give their leases back.
+	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("start the job worker: %w", err)
+	}
+	var loops sync.WaitGroup
+	loops.Go(func() { w.every(ctx, lookEvery, "look", w.lookAtDue) })
+	loops.Go(func() { w.every(ctx, sweepEvery, "sweep", w.Sweep) })
+	loops.Go(func() { w.every(ctx, reconcileEvery, "compare etags", w.reconcileDue) })
+	<-ctx.Done()
+	loops.Wait()
+
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err := client.StopAndCancel(stop); err != nil && !errors.Is(err, context.Canceled) {
+		w.Log.Warn("jobs did not stop in time; their leases end by themselves", "err", err)
+	}
+	return nil
+}
+
+// every runs f again and again. An error is logged once until it changes or
+// passes: a database that is away for an hour is one line, not a thousand.
+func (w *Worker) every(ctx context.Context, pause time.Duration, what string, f func(context.Context) error) {
+	last := ""
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for {
+		err := f(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && string(broker.CodeOf(err)) != last:
+			last = string(broker.CodeOf(err))
+			w.Log.Error("could not "+what, "err", err)
+		case err == nil && last != "":
+			last = ""
+			w.Log.Info("can " + what + " again")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (w *Worker) river() (*river.Client[pgxTx], error) {
+	workers := river.NewWorkers()
+	river.AddWorker(workers, &validation{w: w})
+	return river.NewClient(riverpgxv5.New(w.Store.Pool()), &river.Config{
+		Queues:  map[string]river.QueueConfig{postgres.JobQueue: {MaxWorkers: w.Concurrency}},
+		Workers: workers,
+		Logger:  slog.New(quiet{w.Log.Handler()}),
+		// The defaults fit jobs of seconds; ours may read gigabytes.
+		JobTimeout:           w.timeout(0),
+		RescueStuckJobsAfter: w.timeout(w.MaxObject) + time.Minute,
+		FetchCooldown:        20 * time.Millisecond,
+		FetchPollInterval:    time.Second,
+	})
+}
+
+// timeout is how long a validation of so many bytes may take.
+func (w *Worker) timeout(sizeBytes int64) time.Duration {
+	return 15*time.Minute + time.Duration(sizeBytes/1_000_000)*time.Second
+}
+
+// Sweep does once what runs every quarter of a minute: validations whose worker
+// died are queued again, and removed objects are deleted.
+func (w *Worker) Sweep(ctx context.Context) error {
+	return errors.Join(
+		w.requeue(ctx, w.Now().Add(-leaseGrace)),
+		w.sweepRemovedImages(ctx),
+		w.sweepRemovedProjects(ctx),
+		w.Store.SweepSessions(ctx, w.Now()),
+	)
+}
+
+func (w *Worker) requeue(ctx context.Context, before time.Time) error {
+	for {
+		n, err := w.Store.RequeueUnheld(ctx, before, batch)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			w.Log.Info("queued validations again that nobody was at", "images", n)
+		}
+		if n < batch {
+			return nil
+		}
+	}
+}
