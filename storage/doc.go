@@ -1,0 +1,14 @@
+// Package storage reaches the buckets that hold uploaded files.
+//
+// Bucket is the portable type that the rest of the program uses: it checks keys,
+// clamps how long a grant may live, wraps errors once and reports each operation
+// to an Observer. It stands over a Driver, which is all that a cloud must do:
+// six methods that return their SDK's raw errors. What only some clouds can do
+// is an optional interface (PutSigner, GetSigner, Syncer, MultipartSweeper),
+// asserted once in New. Package storagetest is the suite that every driver
+// passes; storage/s3 and storage/local are drivers.
+//
+// The package itself holds no credentials and opens no connection; each
+// driver's documentation lists the permissions that it needs. It writes to a
+// bucket only in Put, Delete and SweepMultiparts.
+package storage

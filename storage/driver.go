@@ -1,0 +1,99 @@
+package storage
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/uploadbroker/uploadbroker/broker"
+)
+
+// Object is what a bucket says of one object.
+type Object struct {
+	Key         string
+	SizeBytes   int64
+	ETag        string // as the bucket gives it, without quotes
+	ContentType string // "" from List
+	Version     string // "" where the bucket has no versions
+	Modified    time.Time
+}
+
+// Range asks for part of an object: Length bytes from Offset. The zero value
+// asks for all; Length 0 with an Offset asks for the rest.
+type Range struct {
+	Offset int64
+	Length int64
+}
+
+// PutOptions go with a Put of the broker's own.
+type PutOptions struct {
+	ContentType string
+	SizeBytes   int64 // negative: unknown, the driver streams in parts
+	IfAbsent    bool  // fail with CodeConflict when the key exists
+}
+
+// GetOptions bind a link for others.
+type GetOptions struct {
+	Version     string // where the bucket has versions
+	Filename    string // asks for Content-Disposition: attachment with this name
+	ContentType string // overrides the answer's Content-Type
+}
+
+// Driver is what a cloud must do. It returns raw errors of its SDK; Bucket asks
+// Code for their meaning and wraps them once. All methods may be called at once
+// and repeat safely.
+type Driver interface {
+	// Stat describes the object. CodeNotFound when there is none.
+	Stat(ctx context.Context, key string) (Object, error)
+	// Open reads the object, or a range of it; the caller closes the body.
+	// The Object's SizeBytes is the size of the whole object, not of the range.
+	// With ifMatch (an ETag without quotes) a changed object is CodeChanged.
+	// A range that begins at or behind the end is CodeInvalid. A body that ends
+	// early gives an error, never a clean end.
+	Open(ctx context.Context, key string, r Range, ifMatch string) (io.ReadCloser, Object, error)
+	// List returns up to max (1 to 1000) objects whose keys begin with prefix
+	// and sort after after, in the order of their keys' bytes.
+	// Fewer than max means that there are no more; a driver whose cloud cuts
+	// answers short asks again.
+	List(ctx context.Context, prefix, after string, max int) ([]Object, error)
+	// Put streams body into the object, in parts where it is long. On an error
+	// nothing is stored, also when body ends before or after opts.SizeBytes, or
+	// when ctx ends.
+	Put(ctx context.Context, key string, body io.Reader, opts PutOptions) (Object, error)
+	// Delete removes the object; none there is no error.
+	Delete(ctx context.Context, key string) error
+	// Code names an error that another method returned: the one table of this
+	// SDK's errors.
+	Code(err error) broker.Code
+}
+
+// PutSigner presigns a PUT. Optional.
+//
+// The bucket itself must refuse, and store nothing for, a request that differs
+// from the one that was signed: in key, method, query or any field of bind that
+// is set. Content-Length is bound without being listed in Request.Headers, since
+// every client sends it by itself and browsers forbid setting it; a chunked
+// request has none and is refused.
+type PutSigner interface {
+	SignPut(ctx context.Context, key string, bind broker.Binding, ttl time.Duration) (broker.Request, error)
+}
+
+// GetSigner presigns a GET. Optional.
+type GetSigner interface {
+	SignGet(ctx context.Context, key string, opts GetOptions, ttl time.Duration) (string, error)
+}
+
+// Syncer makes an object that was seen outlive a loss of power. Optional: a
+// cloud does this by itself, a disk must be asked. An object counts as seen only
+// after Sync returned.
+type Syncer interface {
+	Sync(ctx context.Context, key string) error
+}
+
+// MultipartSweeper lists and aborts uploads in parts that were never finished.
+// Optional.
+type MultipartSweeper interface {
+	// SweepMultiparts aborts unfinished uploads below prefix that began before
+	// the given time, and returns how many.
+	SweepMultiparts(ctx context.Context, prefix string, before time.Time) (int, error)
+}

@@ -1,0 +1,114 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"syscall"
+
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/uploadbroker/uploadbroker/broker"
+)
+
+// Code is the one table of what S3's errors mean (Amazon S3 API Reference,
+// "Error responses"). A code that is not listed falls back to its HTTP status.
+//
+// A missing bucket is unavailable, not not_found: it says nothing of an object,
+// and a look must not take a wrong configuration for an absent upload.
+func (b *Bucket) Code(err error) broker.Code {
+	var exists existsError
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &exists):
+		return broker.CodeConflict
+	case errors.Is(err, errTooLarge):
+		return broker.CodeTooLarge
+	case errors.Is(err, errSize):
+		return broker.CodeInvalidSize
+	case errors.Is(err, errCredentials):
+		return broker.CodeDenied
+	}
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode() {
+		case "NoSuchKey", "NotFound", "NoSuchVersion", "NoSuchUpload":
+			return broker.CodeNotFound
+		case "PreconditionFailed":
+			return broker.CodeChanged
+		case "ConditionalRequestConflict", "BucketAlreadyExists", "BucketAlreadyOwnedByYou",
+			// versitygw: a file system has no "a" beside "a/b".
+			"ObjectParentIsFile", "ExistingObjectIsDirectory":
+			return broker.CodeConflict
+		case "AccessDenied", "Forbidden", "AllAccessDisabled", "AccountProblem", "NotSignedUp",
+			"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
+			"TokenRefreshRequired", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed",
+			"AuthorizationQueryParametersError", "InvalidPayer", "InvalidObjectState", "QuotaExceeded":
+			return broker.CodeDenied
+		case "SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "Busy",
+			"Throttling", "ThrottlingException", "RequestLimitExceeded", "OperationAborted",
+			"InsufficientStorage", "XMinioStorageFull",
+			"NoSuchBucket", "PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraintException":
+			return broker.CodeUnavailable
+		case "EntityTooLarge", "MaxMessageLengthExceeded":
+			return broker.CodeTooLarge
+		case "InvalidRange", "BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "IncompleteBody",
+			"InvalidArgument", "InvalidRequest", "KeyTooLongError", "EntityTooSmall", "MissingContentLength",
+			"InvalidPart", "InvalidPartOrder", "InvalidBucketName", "InvalidURI", "MetadataTooLarge":
+			return broker.CodeInvalid
+		case "NotImplemented", "MethodNotAllowed":
+			return broker.CodeNotSupported
+		}
+	}
+	var response *smithyhttp.ResponseError
+	if errors.As(err, &response) {
+		if code := codeOfStatus(response.HTTPStatusCode()); code != "" {
+			return code
+		}
+	}
+	var network net.Error
+	switch {
+	case errors.As(err, &network),
+		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return broker.CodeUnavailable
+	}
+	return broker.CodeInternal
+}
+
+func codeOfStatus(status int) broker.Code {
+	switch {
+	case status == http.StatusNotFound:
+		return broker.CodeNotFound
+	case status == http.StatusPreconditionFailed:
+		return broker.CodeChanged
+	case status == http.StatusConflict:
+		return broker.CodeConflict
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return broker.CodeDenied
+	case status == http.StatusRequestEntityTooLarge:
+		return broker.CodeTooLarge
+	case status == http.StatusMethodNotAllowed, status == http.StatusNotImplemented:
+		return broker.CodeNotSupported
+	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500, status/100 == 3:
+		return broker.CodeUnavailable
+	case status/100 == 4:
+		return broker.CodeInvalid
+	}
+	return ""
+}
+
+func isCode(err error, code string) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && api.ErrorCode() == code
+}
+
+func isStatus(err error, status int) bool {
+	var response *smithyhttp.ResponseError
+	return errors.As(err, &response) && response.HTTPStatusCode() == status
+}
