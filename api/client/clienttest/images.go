@@ -1,0 +1,249 @@
+package clienttest
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/uploadbroker/uploadbroker/api/client"
+)
+
+func (s *Server) register(r *http.Request) (int, any) {
+	p, no := s.find(r)
+	if no != nil {
+		return 404, no
+	}
+	var in struct {
+		Bucket string
+		Images []client.Entry
+	}
+	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+		return 400, problem(400, "invalid", err.Error())
+	}
+	if no := s.tooMany(len(in.Images)); no != nil {
+		return no.Status, no
+	}
+	out := make([]client.Result, len(in.Images))
+	for i, e := range in.Images {
+		out[i] = s.registerOne(p, e)
+	}
+	return 200, map[string]any{"results": out}
+}
+
+func (s *Server) registerOne(p *project, e client.Entry) client.Result {
+	refuse := func(pr *client.Problem) client.Result {
+		return client.Result{Status: client.StatusProblem, Problem: pr}
+	}
+	if s.Entry != nil {
+		if pr := s.Entry(e); pr != nil {
+			return refuse(pr)
+		}
+	}
+	if sum, err := hex.DecodeString(e.SHA1); err != nil || len(sum) != 20 {
+		return refuse(problem(422, "invalid_sha1", "sha1 must be 40 hexadecimal digits"))
+	}
+	if strings.ContainsAny(e.Name, "\\\x00\x1b\n") || strings.Contains("/"+e.Name+"/", "/../") {
+		return refuse(problem(422, "invalid_name", "the name can't be kept"))
+	}
+	im := p.bySHA1(e.SHA1)
+	if im == nil {
+		size := e.Size
+		im = &image{Image: client.Image{
+			ID: newID(), ProjectID: p.ID, Name: e.Name, State: client.StateUploading, Attempt: 1,
+			SHA1: strings.ToLower(e.SHA1), Size: &size, CreatedAt: time.Now(),
+		}}
+		im.Filename = im.SHA1 + strings.ToLower(path.Ext(e.Name))
+		p.images = append(p.images, im)
+	}
+	s.settle(im)
+	switch im.State {
+	case client.StateUploaded, client.StateReady:
+		return client.Result{Status: client.StatusExists, Image: ptr(im.Image)}
+	case client.StateInvalid:
+		im.Attempt++
+		im.State, im.Reasons, im.arrived, im.body = client.StateUploading, nil, false, nil
+		im.Filename = im.SHA1 + "-" + strconv.Itoa(im.Attempt) + strings.ToLower(path.Ext(e.Name))
+	}
+	return client.Result{Status: client.StatusGranted, Image: ptr(im.Image), Grant: s.grant(im)}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// grant is a right to PUT, known by a token in its URL.
+type grant struct {
+	im      *image
+	attempt int
+	headers map[string]string
+	ends    time.Time
+}
+
+func (s *Server) grant(im *image) *client.Grant {
+	ttl := s.GrantTTL
+	if ttl == 0 {
+		ttl = time.Hour
+	}
+	sum, _ := hex.DecodeString(im.SHA1) // register has read it
+	g := grant{im: im, attempt: im.Attempt, ends: time.Now().Add(ttl), headers: map[string]string{
+		"Content-Length":      strconv.FormatInt(*im.Size, 10),
+		"X-Amz-Checksum-Sha1": base64.StdEncoding.EncodeToString(sum),
+		"Content-Type":        "image/jpeg",
+	}}
+	token := newID()
+	s.grants[token] = g
+	return &client.Grant{
+		Kind: "request", Method: http.MethodPut, Headers: g.headers, ExpiresAt: g.ends, Bucket: "Local",
+		URL: s.URL + "/bucket/" + im.ProjectID + "/" + im.Filename + "?X-Amz-Signature=" + token,
+	}
+}
+
+// each answers a list of ids one by one.
+func (s *Server) each(r *http.Request, f func(*image) client.Result) (int, any) {
+	p, no := s.find(r)
+	if no != nil {
+		return 404, no
+	}
+	var in struct{ IDs []string }
+	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+		return 400, problem(400, "invalid", err.Error())
+	}
+	if no := s.tooMany(len(in.IDs)); no != nil {
+		return no.Status, no
+	}
+	out := make([]client.Result, len(in.IDs))
+	for i, id := range in.IDs {
+		im := p.image(id)
+		if im == nil || im.State == client.StateRemoved {
+			out[i] = client.Result{Status: client.StatusProblem, Problem: problem(404, "not_found", "no such image")}
+			continue
+		}
+		s.settle(im)
+		out[i] = f(im)
+	}
+	return 200, map[string]any{"results": out}
+}
+
+func (s *Server) regrant(r *http.Request) (int, any) {
+	return s.each(r, func(im *image) client.Result {
+		switch im.State {
+		case client.StatePending, client.StateUploading:
+			return client.Result{Status: client.StatusGranted, Image: ptr(im.Image), Grant: s.grant(im)}
+		case client.StateInvalid:
+			return client.Result{Status: client.StatusProblem, Problem: problem(409, "conflict", "the attempt has ended")}
+		}
+		return client.Result{Status: client.StatusExists, Image: ptr(im.Image)}
+	})
+}
+
+func (s *Server) start(r *http.Request) (int, any) {
+	return s.each(r, func(im *image) client.Result {
+		return client.Result{Status: client.StatusOK, Image: ptr(im.Image)}
+	})
+}
+
+func (s *Server) done(r *http.Request) (int, any) {
+	return s.each(r, func(im *image) client.Result {
+		if im.arrived && (im.State == client.StatePending || im.State == client.StateUploading) {
+			im.State, im.UploadedAt, im.judge = client.StateUploaded, ptr(time.Now()), time.Now().Add(s.JudgeTime)
+			if s.JudgeTime == 0 {
+				im.judge = time.Time{}
+			}
+		}
+		return client.Result{Status: client.StatusOK, Image: ptr(im.Image)}
+	})
+}
+
+func (s *Server) check(r *http.Request) (int, any) {
+	p, no := s.find(r)
+	if no != nil {
+		return 404, no
+	}
+	var in struct{ SHA1 []string }
+	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+		return 400, problem(400, "invalid", err.Error())
+	}
+	if no := s.tooMany(len(in.SHA1)); no != nil {
+		return no.Status, no
+	}
+	out := make([]client.CheckResult, len(in.SHA1))
+	for i, sum := range in.SHA1 {
+		out[i] = client.CheckResult{SHA1: sum, Status: client.StatusAbsent}
+		im := p.bySHA1(sum)
+		if im == nil {
+			continue
+		}
+		s.settle(im)
+		out[i].Image = ptr(im.Image)
+		switch im.State {
+		case client.StateUploaded, client.StateReady:
+			out[i].Status = client.StatusExists
+		case client.StateInvalid:
+			out[i].Status = client.StatusInvalid
+		default:
+			out[i].Status = client.StatusOpen
+		}
+	}
+	return 200, map[string]any{"results": out}
+}
+
+func (s *Server) listImages(r *http.Request) (int, any) {
+	p, no := s.find(r)
+	if no != nil {
+		return 404, no
+	}
+	q := r.URL.Query()
+	from, _ := strconv.Atoi(q.Get("cursor"))
+	limit, _ := strconv.Atoi(q.Get("limit"))
+	if limit <= 0 {
+		limit = 100
+	}
+	out := client.ImagePage{Images: []client.Image{}}
+	for i := from; i < len(p.images); i++ {
+		if len(out.Images) == limit {
+			out.NextCursor = strconv.Itoa(i)
+			break
+		}
+		s.settle(p.images[i])
+		if state := q.Get("state"); state == "" || state == p.images[i].State {
+			out.Images = append(out.Images, p.images[i].Image)
+		}
+	}
+	return 200, out
+}
+
+func (s *Server) withImage(r *http.Request, f func(*image) any) (int, any) {
+	p, no := s.find(r)
+	if no != nil {
+		return 404, no
+	}
+	im := p.image(r.PathValue("id"))
+	if im == nil {
+		return 404, problem(404, "not_found", "no such image")
+	}
+	s.settle(im)
+	return 200, f(im)
+}
+
+func (s *Server) oneImage(r *http.Request) (int, any) {
+	return s.withImage(r, func(im *image) any {
+		return client.ImageDetail{Image: im.Image, History: []client.Event{{At: im.CreatedAt, Action: "register"}}}
+	})
+}
+
+func (s *Server) removeImage(r *http.Request) (int, any) {
+	return s.withImage(r, func(im *image) any {
+		im.State, im.RemovedAt = client.StateRemoved, ptr(time.Now())
+		return im.Image
+	})
+}
+
+func (s *Server) undoImage(r *http.Request) (int, any) {
+	return s.withImage(r, func(im *image) any {
+		im.State, im.RemovedAt = client.StateUploading, nil
+		return im.Image
+	})
+}

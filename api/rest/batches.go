@@ -1,0 +1,120 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/uploadbroker/uploadbroker/api"
+	"github.com/uploadbroker/uploadbroker/broker"
+)
+
+// Entry asks to register one image. What is wrong with it is told in its own
+// answer, so the description demands nothing here that would refuse the batch.
+type Entry struct {
+	Name  string `json:"name,omitempty" doc:"The file's name; / between folders. At most 255 bytes a segment, 1,024 in all." example:"100MEDIA/DJI_0001.JPG"`
+	SHA1  string `json:"sha1,omitempty" doc:"Of the file's bytes: 40 hex digits of either case." example:"da39a3ee5e6b4b0d3255bfef95601890afd80709"`
+	Size  *int64 `json:"size,omitempty" doc:"Bytes of the file." example:"4024770"`
+	Type  string `json:"type,omitempty" doc:"MIME type; by the name's extension when it is left out." example:"image/jpeg"`
+	Start *bool  `json:"start,omitempty" default:"true" doc:"The upload begins now. With false, tell it later by images/start."`
+}
+
+// batchOfIDs names images.
+type batchOfIDs struct {
+	ProjectPath
+	Body struct {
+		IDs []string `json:"ids" nullable:"false" doc:"Ids of images, at most 1,000."`
+	}
+}
+
+func (f *face) mountBatches() {
+	type register struct {
+		ProjectPath
+		Body struct {
+			Bucket string  `json:"bucket,omitempty" doc:"A bucket's symbol; the nearest when it is left out." example:"Local"`
+			Images []Entry `json:"images" nullable:"false" doc:"At most 1,000."`
+		}
+	}
+	add(f, huma.Operation{
+		OperationID: "registerImages", Method: http.MethodPost, Path: "/v1/projects/{pid}/images/register", Tags: []string{"images"},
+		Summary:     "Ask to upload up to 1,000 files",
+		Description: "Each entry is answered on its own: it *exists*, or a *grant* to upload it, or a *problem*. Registering again is safe: an open image keeps its place, an Invalid one begins a further attempt.",
+	}, broker.ScopeUpload, func(ctx context.Context, by broker.Caller, in *register) (*Results, error) {
+		entries := make([]broker.Entry, len(in.Body.Images))
+		for i, e := range in.Body.Images {
+			entries[i] = broker.Entry{Name: e.Name, SHA1: e.SHA1, SizeBytes: -1, Type: e.Type, Start: e.Start == nil || *e.Start}
+			if e.Size != nil {
+				entries[i].SizeBytes = *e.Size
+			}
+		}
+		rs, err := f.Images.Register(ctx, by, in.PID, in.Body.Bucket, api.Client(ctx), entries)
+		return f.results(ctx, rs), err
+	})
+
+	add(f, huma.Operation{
+		OperationID: "startImages", Method: http.MethodPost, Path: "/v1/projects/{pid}/images/start", Tags: []string{"images"},
+		Summary: "Tell that uploads begin",
+	}, broker.ScopeUpload, func(ctx context.Context, by broker.Caller, in *batchOfIDs) (*Results, error) {
+		rs, err := f.Images.Start(ctx, by, in.PID, in.Body.IDs)
+		return f.results(ctx, rs), err
+	})
+
+	add(f, huma.Operation{
+		OperationID: "doneImages", Method: http.MethodPost, Path: "/v1/projects/{pid}/images/done", Tags: []string{"images"},
+		Summary:     "Tell that uploads ended",
+		Description: "A hint: the broker looks at once and believes what it sees. Any time, any number of times.",
+	}, broker.ScopeUpload, func(ctx context.Context, by broker.Caller, in *batchOfIDs) (*Results, error) {
+		rs, err := f.Images.Done(ctx, by, in.PID, in.Body.IDs)
+		return f.results(ctx, rs), err
+	})
+
+	type regrant struct {
+		ProjectPath
+		Body struct {
+			Bucket string   `json:"bucket,omitempty" doc:"A bucket's symbol; the nearest when it is left out."`
+			IDs    []string `json:"ids" nullable:"false" doc:"Ids of images, at most 1,000."`
+		}
+	}
+	add(f, huma.Operation{
+		OperationID: "regrantImages", Method: http.MethodPost, Path: "/v1/projects/{pid}/images/regrant", Tags: []string{"images"},
+		Summary:     "Get fresh grants for images that are still open",
+		Description: "For when a grant ended before its turn came in a long queue.",
+	}, broker.ScopeUpload, func(ctx context.Context, by broker.Caller, in *regrant) (*Results, error) {
+		rs, err := f.Images.Regrant(ctx, by, in.PID, in.Body.Bucket, api.Client(ctx), in.Body.IDs)
+		return f.results(ctx, rs), err
+	})
+
+	type check struct {
+		ProjectPath
+		Body struct {
+			SHA1 []string `json:"sha1" nullable:"false" doc:"Digests in hex, at most 1,000."`
+		}
+	}
+	type checked struct {
+		Body struct {
+			Results []Checked `json:"results" doc:"In the order of the digests."`
+		}
+	}
+	add(f, huma.Operation{
+		OperationID: "checkImages", Method: http.MethodPost, Path: "/v1/projects/{pid}/images/check", Tags: []string{"images"},
+		Summary: "Ask whether files are there, by sha1; changes nothing",
+	}, broker.ScopeRead, func(ctx context.Context, by broker.Caller, in *check) (*checked, error) {
+		rs, err := f.Images.Check(ctx, by, in.PID, in.Body.SHA1)
+		if err != nil {
+			return nil, err
+		}
+		out := &checked{}
+		out.Body.Results = make([]Checked, len(rs))
+		for i, r := range rs {
+			out.Body.Results[i] = Checked{SHA1: r.SHA1, Status: string(r.Status)}
+			if r.Image != nil {
+				out.Body.Results[i].Image = image(*r.Image)
+			}
+			if r.Err != nil {
+				out.Body.Results[i].Problem = api.NewProblem(r.Err)
+			}
+		}
+		return out, nil
+	})
+}

@@ -1,0 +1,91 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/uploadbroker/uploadbroker/broker"
+)
+
+// ImagePath names an image.
+type ImagePath struct {
+	ProjectPath
+	ID string `path:"id" doc:"The image's id."`
+}
+
+type imageBody struct{ Body *Image }
+
+func (f *face) mountImages() {
+	type listImages struct {
+		ProjectPath
+		Paging
+		State string `query:"state" enum:"Pending,Uploading,Uploaded,Ready,Invalid,Removed" doc:"Only images of this state; without it all but the removed ones."`
+	}
+	type images struct {
+		Body struct {
+			Images     []*Image `json:"images" doc:"In the order of their registration."`
+			NextCursor string   `json:"next_cursor" doc:"Empty on the last page."`
+		}
+	}
+	add(f, huma.Operation{
+		OperationID: "listImages", Method: http.MethodGet, Path: "/v1/projects/{pid}/images", Tags: []string{"images"},
+		Summary: "List a project's images, all or of one state",
+	}, broker.ScopeRead, func(ctx context.Context, by broker.Caller, in *listImages) (*images, error) {
+		page, err := in.page()
+		if err != nil {
+			return nil, err
+		}
+		list, err := f.Images.List(ctx, by, in.PID, broker.State(in.State), page)
+		if err != nil {
+			return nil, err
+		}
+		out := &images{}
+		list, out.Body.NextCursor = cut(in.Paging, list, func(i broker.Image) string { return i.ID })
+		out.Body.Images = make([]*Image, len(list))
+		for i, img := range list {
+			out.Body.Images[i] = image(img)
+		}
+		return out, nil
+	})
+
+	type oneImage struct {
+		Body struct {
+			*Image
+			History []HistoryEntry `json:"history" doc:"Who did what to it, oldest first."`
+		}
+	}
+	add(f, huma.Operation{
+		OperationID: "getImage", Method: http.MethodGet, Path: "/v1/projects/{pid}/images/{id}", Tags: []string{"images"},
+		Summary: "One image with its facts, reasons and history",
+	}, broker.ScopeRead, func(ctx context.Context, by broker.Caller, in *ImagePath) (*oneImage, error) {
+		img, story, err := f.Images.Get(ctx, by, in.PID, in.ID)
+		if err != nil {
+			return nil, err
+		}
+		out := &oneImage{}
+		out.Body.Image = image(img)
+		out.Body.History = make([]HistoryEntry, len(story))
+		for i, h := range story {
+			out.Body.History[i] = HistoryEntry{At: h.At, Action: h.Action, Owner: h.Owner, Key: h.KeyID, Detail: h.Detail}
+		}
+		return out, nil
+	})
+
+	add(f, huma.Operation{
+		OperationID: "removeImage", Method: http.MethodDelete, Path: "/v1/projects/{pid}/images/{id}", Tags: []string{"images"},
+		Summary: "Remove an image", Description: "It can be undone for ten minutes; then its object is deleted.",
+	}, broker.ScopeManage, func(ctx context.Context, by broker.Caller, in *ImagePath) (*imageBody, error) {
+		img, err := f.Images.Remove(ctx, by, in.PID, in.ID)
+		return &imageBody{image(img)}, err
+	})
+
+	add(f, huma.Operation{
+		OperationID: "undoRemoveImage", Method: http.MethodPost, Path: "/v1/projects/{pid}/images/{id}/undo", Tags: []string{"images"},
+		Summary: "Take a removal back, within ten minutes",
+	}, broker.ScopeManage, func(ctx context.Context, by broker.Caller, in *ImagePath) (*imageBody, error) {
+		img, err := f.Images.Undo(ctx, by, in.PID, in.ID)
+		return &imageBody{image(img)}, err
+	})
+}

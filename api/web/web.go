@@ -1,0 +1,211 @@
+// Package web is the page of this program: signing in, and a first look at one's
+// projects.
+//
+// A session is a row that dies with its key. Its cookie is HttpOnly and SameSite,
+// is accepted on this package's routes only (the API takes keys), and forms are
+// refused from other sites. Everything is served by the program itself under a
+// strict Content-Security-Policy.
+package web
+
+import (
+	"embed"
+	"errors"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/uploadbroker/uploadbroker/api"
+	"github.com/uploadbroker/uploadbroker/broker"
+)
+
+//go:embed static
+var static embed.FS
+
+//go:embed pages.html
+var pages string
+
+// Options are what the page needs.
+type Options struct {
+	Keys     *broker.Keys
+	Projects *broker.Projects
+	Log      *slog.Logger
+}
+
+const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// maxForm is the most bytes that a form of ours has.
+const maxForm = 16 << 10
+
+// maxProjects is how many projects the first page shows.
+const maxProjects = 200
+
+type face struct {
+	Options
+	page   *template.Template
+	origin *http.CrossOriginProtection
+}
+
+// Mount adds the page's routes to a group whose requests are identified.
+func Mount(g *echo.Group, o Options) {
+	f := &face{
+		Options: o, origin: http.NewCrossOriginProtection(),
+		page: template.Must(template.New("pages").Funcs(template.FuncMap{
+			"date": func(t time.Time) string { return t.Local().Format("2 January 2006, 15:04") },
+		}).Parse(pages)),
+	}
+	files, err := fs.Sub(static, "static")
+	if err != nil {
+		panic(err) // the folder is embedded above
+	}
+	serve := http.StripPrefix("/static/", http.FileServerFS(files))
+	g.GET("/static/*", func(c echo.Context) error {
+		headers(c)
+		c.Response().Header().Set("Cache-Control", "public, max-age=300")
+		serve.ServeHTTP(c.Response(), c.Request())
+		return nil
+	})
+	g.GET("/", f.home)
+	g.GET("/sign-in", f.signInPage)
+	g.POST("/sign-in", f.signIn, f.sameSite)
+	g.POST("/sign-out", f.signOut, f.sameSite)
+}
+
+func headers(c echo.Context) {
+	h := c.Response().Header()
+	h.Set("Content-Security-Policy", policy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+}
+
+// sameSite refuses forms that another site sent.
+func (f *face) sameSite(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if err := f.origin.Check(c.Request()); err != nil {
+			return broker.Errorf(broker.CodeNotAllowed, "this form must be sent from its own page")
+		}
+		c.Request().Body = http.MaxBytesReader(c.Response(), c.Request().Body, maxForm)
+		return next(c)
+	}
+}
+
+func (f *face) render(c echo.Context, status int, name string, data any) error {
+	var b strings.Builder
+	if err := f.page.ExecuteTemplate(&b, name, data); err != nil {
+		return err
+	}
+	headers(c)
+	c.Response().Header().Set("Cache-Control", "no-store")
+	return c.HTML(status, b.String())
+}
+
+// home shows the caller's projects, or what this is to those who are not signed in.
+func (f *face) home(c echo.Context) error {
+	ctx := c.Request().Context()
+	type row struct {
+		broker.Project
+		Ready, Invalid, Open int
+	}
+	data := struct {
+		Owner    *broker.Owner
+		Projects []row
+	}{}
+	caller, err := f.session(c)
+	switch {
+	case broker.CodeOf(err) == broker.CodeUnauthenticated:
+	case err != nil:
+		return err
+	default:
+		data.Owner = &caller.Owner
+		list, err := f.Projects.List(ctx, caller, "", broker.Page{Limit: maxProjects})
+		if err != nil && broker.CodeOf(err) != broker.CodeNotAllowed {
+			return err
+		}
+		for _, p := range list {
+			_, counts, err := f.Projects.Get(ctx, caller, p.ID)
+			if err != nil {
+				return err
+			}
+			data.Projects = append(data.Projects, row{
+				Project: p, Ready: counts[broker.StateReady], Invalid: counts[broker.StateInvalid],
+				Open: counts[broker.StatePending] + counts[broker.StateUploading] + counts[broker.StateUploaded],
+			})
+		}
+	}
+	return f.render(c, http.StatusOK, "home", data)
+}
+
+type signInData struct{ Error string }
+
+func (f *face) signInPage(c echo.Context) error {
+	return f.render(c, http.StatusOK, "sign-in", signInData{})
+}
+
+// signIn trades a sign-in code or a key for a session.
+func (f *face) signIn(c echo.Context) error {
+	ctx := c.Request().Context()
+	var secret string
+	var ttl time.Duration
+	var err error
+	if code := c.FormValue("code"); code != "" {
+		secret, ttl, err = f.Keys.TradeCode(ctx, code)
+	} else {
+		secret, ttl, err = f.Keys.SignIn(ctx, strings.TrimSpace(c.FormValue("key")))
+	}
+	var known *broker.Error
+	if errors.As(err, &known) && known.Code == broker.CodeUnauthenticated {
+		return f.render(c, http.StatusUnauthorized, "sign-in", signInData{Error: known.Msg})
+	}
+	if err != nil {
+		return err
+	}
+	f.setCookie(c, secret, ttl)
+	return c.Redirect(http.StatusSeeOther, "/")
+}
+
+// signOut ends the session.
+func (f *face) signOut(c echo.Context) error {
+	if cookie, err := c.Cookie(f.cookieName(c)); err == nil {
+		if err := f.Keys.SignOut(c.Request().Context(), cookie.Value); err != nil {
+			return err
+		}
+	}
+	f.setCookie(c, "", -time.Second)
+	return c.Redirect(http.StatusSeeOther, "/")
+}
+
+// session finds who is signed in.
+func (f *face) session(c echo.Context) (broker.Caller, error) {
+	cookie, err := c.Cookie(f.cookieName(c))
+	if err != nil {
+		return broker.Caller{}, broker.Errorf(broker.CodeUnauthenticated, "not signed in")
+	}
+	return f.Keys.BySession(c.Request().Context(), cookie.Value)
+}
+
+// secure reports whether the browser came over https. Then the cookie's name
+// makes the browser hold it to this host and to https (RFC 6265bis, section
+// 4.1.3.2).
+func secure(c echo.Context) bool {
+	return strings.HasPrefix(api.Absolute(c.Request().Context(), "/"), "https://")
+}
+
+func (f *face) cookieName(c echo.Context) string {
+	if secure(c) {
+		return "__Host-uploadbroker"
+	}
+	return "uploadbroker"
+}
+
+func (f *face) setCookie(c echo.Context, secret string, ttl time.Duration) {
+	c.SetCookie(&http.Cookie{
+		Name: f.cookieName(c), Value: secret, Path: "/", MaxAge: int(ttl.Seconds()),
+		HttpOnly: true, Secure: secure(c), SameSite: http.SameSiteLaxMode,
+	})
+}
