@@ -1,0 +1,76 @@
+# make            lists the targets
+# make run        a whole product on http://127.0.0.1:8080, nothing to configure
+# make test       every test
+#
+# No recipe names an absolute path, so a checkout may live anywhere.
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+# Where Go's own archive puts it, for those who have not told their PATH.
+export PATH := $(PATH):/usr/local/go/bin
+
+# Tools have a module of their own: what builds the product stays out of what it
+# is built from. Without cgo they need no C compiler, and sqlc compiles in one
+# minute and not in many.
+TOOL := CGO_ENABLED=0 go tool -modfile=.tools/go.mod
+
+# Go stamps the commit into the program, but gives up where git does (a checkout
+# owned by another user, an unpacked archive).
+STAMP := $(shell git status --short >/dev/null 2>&1 || echo -buildvcs=false)
+
+# Passed on to the program by make run: make run ARGS='--lan --listen :9000'
+ARGS ?=
+# Passed on to go test by make test: make test TESTFLAGS='-run Lock -v'
+TESTFLAGS ?=
+# How long each benchmark runs: make bench BENCHTIME=10s
+BENCHTIME ?= 1s
+
+.PHONY: help
+help: ## list the targets
+	@echo 'uploadbroker. make <target>:'
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
+		printf '  %-10s %s\n' "$$name" "$$text"; done
+	@echo
+	@echo "Variables: ARGS (run), TESTFLAGS (test), BENCHTIME (bench)."
+
+.PHONY: run
+run: ## set up, build, and serve on 127.0.0.1:8080 (ARGS='--lan' and others)
+	@./deploy/setup.sh run
+	@$(MAKE) --no-print-directory build
+	@exec ./bin/uploadbroker serve $(ARGS)
+
+.PHONY: test
+test: ## set up, then every test with the race detector
+	@./deploy/setup.sh test
+	CGO_ENABLED=1 go test -race -timeout 15m $(TESTFLAGS) ./...
+
+.PHONY: lint
+lint: ## formatting, go vet, staticcheck, who may import whom
+	@./deploy/setup.sh go
+	@files=$$(gofmt -l .) || exit 1; if [ -n "$$files" ]; then \
+		echo "These files are not formatted (run: gofmt -w .):"; echo "$$files"; exit 1; fi
+	go vet ./...
+	$(TOOL) staticcheck ./...
+	go test -count=1 -run '^TestImports$$' ./cmd/uploadbroker
+
+.PHONY: generate
+generate: ## write the generated code anew (SQL, GraphQL)
+	@./deploy/setup.sh go
+	$(TOOL) sqlc generate -f broker/postgres/sqlc.yaml
+	go generate ./...
+
+.PHONY: bench
+bench: ## run the benchmarks
+	@./deploy/setup.sh run
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 30m ./cmd/uploadbroker
+
+.PHONY: build
+build: ## build bin/uploadbroker
+	@./deploy/setup.sh go
+	CGO_ENABLED=0 go build $(STAMP) -o bin/uploadbroker ./cmd/uploadbroker
+
+.PHONY: setup
+setup: ## install what run and test need and this machine lacks
+	@./deploy/setup.sh run test

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/uploadbroker/uploadbroker/broker"
+	"github.com/uploadbroker/uploadbroker/storage"
+)
+
+// bucketsCmd looks at the configured buckets.
+type bucketsCmd struct {
+	List  bucketsListCmd  `cmd:"" help:"List the configured buckets."`
+	Check bucketsCheckCmd `cmd:"" help:"Write, read, list and delete a small object in each bucket."`
+}
+
+type bucketsListCmd struct{ configFlags }
+
+// Run lists them as the configuration has them; no bucket is reached.
+func (c *bucketsListCmd) Run(io stdio) error {
+	cfg, err := c.load(nil)
+	if err != nil {
+		return &exitError{exitUsage, err.Error()}
+	}
+	var rows [][]string
+	if *cfg.LocalBucket.Enabled {
+		rows = append(rows, []string{cfg.LocalBucket.Symbol, cfg.LocalBucket.Display, string(broker.CloudS3), cfg.DataDir + "/objects", ""})
+	}
+	for _, b := range cfg.Buckets {
+		place := b.Bucket
+		if b.Endpoint != "" {
+			place += " at " + b.Endpoint
+		} else if b.Region != "" {
+			place += " in " + b.Region
+		}
+		drain := ""
+		if b.Drain {
+			drain = "no new grants"
+		}
+		rows = append(rows, []string{b.Symbol, b.Display, b.Cloud, place, drain})
+	}
+	return table(io, "SYMBOL\tNAME\tCLOUD\tPLACE\t", rows)
+}
+
+type bucketsCheckCmd struct{ configFlags }
+
+// Run tries each bucket with the broker's own credentials.
+func (c *bucketsCheckCmd) Run(ctx context.Context, io stdio) error {
+	cfg, err := c.load(nil)
+	if err != nil {
+		return &exitError{exitUsage, err.Error()}
+	}
+	all, err := openBuckets(ctx, cfg, func(string, string, time.Duration, broker.Code) {})
+	if err != nil {
+		return err
+	}
+	defer all.Close()
+	var rows [][]string
+	bad := false
+	for _, b := range all.all {
+		began := time.Now()
+		verdict := "good"
+		if err := tryBucket(ctx, b); err != nil {
+			bad, verdict = true, err.Error()
+		}
+		rows = append(rows, []string{b.Info().Symbol, time.Since(began).Round(time.Millisecond).String(), verdict})
+	}
+	if err := table(io, "SYMBOL\tTOOK\tVERDICT", rows); err != nil {
+		return err
+	}
+	if bad {
+		return &exitError{code: exitNotReady}
+	}
+	return nil
+}
+
+// tryBucket does once what the broker does in a bucket.
+func tryBucket(ctx context.Context, b *storage.Bucket) error {
+	const text = "uploadbroker was here\n"
+	key := "uploadbroker-check/" + broker.NewID(time.Now())
+	if _, err := b.Put(ctx, key, strings.NewReader(text), storage.PutOptions{ContentType: "text/plain", SizeBytes: int64(len(text))}); err != nil {
+		return fmt.Errorf("can't write: %w", err)
+	}
+	obj, err := b.Stat(ctx, key)
+	if err != nil {
+		return fmt.Errorf("can't read: %w", err)
+	}
+	if obj.SizeBytes != int64(len(text)) {
+		return fmt.Errorf("%d bytes were written, %d are there", len(text), obj.SizeBytes)
+	}
+	listed, err := b.List(ctx, key, "", 1)
+	if err != nil {
+		return fmt.Errorf("can't list: %w", err)
+	}
+	if len(listed) != 1 {
+		return fmt.Errorf("what was written is not listed")
+	}
+	if err := b.Delete(ctx, key); err != nil {
+		return fmt.Errorf("can't delete: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/uploadbroker/uploadbroker/broker/postgres"
+	"github.com/uploadbroker/uploadbroker/broker/postgres/privatepg"
+)
+
+// database is an open store, with the private Postgres under it where one is.
+type database struct {
+	*postgres.Store
+	private *privatepg.Server // nil: database_url, or another process's
+}
+
+// maxPrivateConns is the pool on the private Postgres, which allows more.
+const maxPrivateConns = 24
+
+// openDatabase opens the configured database, or starts the private one.
+func openDatabase(ctx context.Context, c config, log *slog.Logger) (*database, error) {
+	if c.DatabaseURL != "" {
+		store, err := postgres.Open(ctx, c.DatabaseURL, 0)
+		if err != nil {
+			return nil, err
+		}
+		return &database{Store: store}, nil
+	}
+	pg, err := privatepg.Start(ctx, privatepg.Options{DataDir: c.DataDir, Binaries: c.PostgresBin, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	store, err := postgres.Open(ctx, pg.DSN(), maxPrivateConns)
+	if err != nil {
+		_ = pg.Stop(ctx)
+		return nil, err
+	}
+	return &database{Store: store, private: pg}, nil
+}
+
+// joinDatabase opens the database for an operator's command: beside a running
+// server where there is one, else by starting the private one for the moment.
+func joinDatabase(ctx context.Context, c config, log *slog.Logger) (*database, error) {
+	if c.DatabaseURL == "" {
+		dsn, running, err := privatepg.Attach(ctx, privatepg.Options{DataDir: c.DataDir, Binaries: c.PostgresBin})
+		if err != nil {
+			return nil, fmt.Errorf("reach the database of %s: %w", c.DataDir, err)
+		}
+		if running {
+			store, err := postgres.Open(ctx, dsn, 4)
+			if err != nil {
+				return nil, err
+			}
+			return &database{Store: store}, nil
+		}
+	}
+	return openDatabase(ctx, c, log)
+}
+
+// Close ends the connections and stops the private Postgres.
+func (d *database) Close() error {
+	d.Store.Close()
+	if d.private == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	return d.private.Stop(ctx)
+}
+
+// gone is closed when the private Postgres ends; nil where there is none.
+func (d *database) gone() <-chan struct{} {
+	if d.private == nil {
+		return nil
+	}
+	return d.private.Done()
+}

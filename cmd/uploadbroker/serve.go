@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/uploadbroker/uploadbroker/api"
+	"github.com/uploadbroker/uploadbroker/api/rest"
+	"github.com/uploadbroker/uploadbroker/api/web"
+	"github.com/uploadbroker/uploadbroker/broker"
+	"github.com/uploadbroker/uploadbroker/broker/validate"
+	"github.com/uploadbroker/uploadbroker/broker/worker"
+)
+
+// serveCmd runs the broker.
+type serveCmd struct {
+	configFlags
+	Listen    string `placeholder:"ADDR" help:"Address and port. Default: 127.0.0.1:8080." env:"UPLOADBROKER_LISTEN"`
+	PublicURL string `placeholder:"URL" help:"How clients reach this server. Default: as each request says." env:"UPLOADBROKER_PUBLIC_URL"`
+	LAN       bool   `name:"lan" help:"Listen on all interfaces and print how phones and other machines get here."`
+	NoWorker  bool   `help:"Leave looks and validations to 'uploadbroker worker' elsewhere."`
+	Debug     bool   `help:"Log every request."`
+
+	BootstrapKey string `hidden:"" env:"UPLOADBROKER_BOOTSTRAP_KEY"`
+}
+
+// Run serves until ctx ends.
+func (s *serveCmd) Run(ctx context.Context, io stdio) error {
+	c, err := s.load(func(c *config) {
+		if s.PublicURL != "" {
+			c.PublicURL = s.PublicURL
+		}
+		if s.Listen != "" {
+			c.Listen = s.Listen
+		}
+		if s.LAN {
+			_, port, err := net.SplitHostPort(c.Listen)
+			if err == nil {
+				c.Listen = ":" + port
+			}
+		}
+	})
+	if err != nil {
+		return &exitError{exitUsage, err.Error()}
+	}
+	if s.BootstrapKey != "" && len(s.BootstrapKey) < broker.MinSecretLen {
+		return &exitError{exitUsage, fmt.Sprintf("UPLOADBROKER_BOOTSTRAP_KEY must have %d characters or more", broker.MinSecretLen)}
+	}
+	if s.NoWorker && c.DatabaseURL == "" {
+		return &exitError{exitUsage, "--no-worker needs database_url: on the private database no other process could do the work"}
+	}
+	level := slog.LevelInfo
+	if s.Debug {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(io.Err, &slog.HandlerOptions{Level: level}))
+
+	// The port first: a second server on it should not touch the data.
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		return &exitError{exitUsage, fmt.Sprintf("can't listen on %s: %v; choose another with --listen", c.Listen, cause(err))}
+	}
+	defer listener.Close()
+
+	a, err := openApp(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	boot, err := a.keys.Bootstrap(ctx, s.BootstrapKey)
+	if err != nil {
+		return err
+	}
+	return a.serve(ctx, listener, !s.NoWorker, func() error {
+		return a.greet(ctx, io.Out, listener.Addr(), boot, s.LAN)
+	})
+}
+
+// cause is the innermost error: what the system said.
+func cause(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}
+
+// app is the program's parts, wired.
+type app struct {
+	config  config
+	log     *slog.Logger
+	db      *database
+	buckets *buckets
+	metrics *metrics
+
+	keys     *broker.Keys
+	projects *broker.Projects
+	images   *broker.Images
+	worker   *worker.Worker
+}
+
+// openApp opens database and buckets and wires everything; nothing runs yet.
+func openApp(ctx context.Context, c config, log *slog.Logger) (_ *app, err error) {
+	a := &app{config: c, log: log, metrics: newMetrics()}
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+	if a.db, err = openDatabase(ctx, c, log); err != nil {
+		return nil, err
+	}
+	if err = a.db.Migrate(ctx); err != nil {
+		return nil, err
+	}
+	a.metrics.watchPool(a.db.Pool())
+	if a.buckets, err = openBuckets(ctx, c, a.metrics.observe); err != nil {
+		return nil, err
+	}
+
+	store := a.db.Store
+	a.keys = &broker.Keys{Store: store, Now: time.Now}
+	a.projects = &broker.Projects{Store: store, Now: time.Now}
+	a.images = &broker.Images{
+		Store: store, Buckets: a.buckets.placements(), Placer: broker.ConfiguredOrder{}, Now: time.Now,
+		Limits: broker.Limits{MaxObject: int64(c.Limits.MaxObject), MaxBatch: c.Limits.MaxBatch},
+	}
+	concurrency := c.Worker.Concurrency
+	if concurrency == 0 {
+		concurrency = runtime.GOMAXPROCS(0)
+	}
+	a.worker = worker.New(worker.Config{
+		Store: store, Buckets: a.buckets.all, Log: log, Concurrency: concurrency,
+		Budget: validate.NewBudget(int64(c.Worker.Memory)), MaxObject: int64(c.Limits.MaxObject), MaxPixels: c.Limits.MaxPixels,
+		Alone: a.db.private != nil, Now: time.Now,
+	})
+	return a, nil
+}
+
+// close lets everything go, in the order in which nothing misses what is gone.
+func (a *app) close() {
+	if a.buckets != nil {
+		if err := a.buckets.Close(); err != nil {
+			a.log.Warn("the local bucket did not close", "err", err)
+		}
+	}
+	if a.db != nil {
+		if err := a.db.Close(); err != nil {
+			a.log.Warn("the private database did not stop", "err", err)
+		}
+	}
+}
+
+// handler is the API with all its faces.
+func (a *app) handler() *echo.Echo {
+	o := api.Options{
+		Keys: a.keys, Log: a.log, PublicURL: a.config.PublicURL, TrustedProxies: a.config.proxies(),
+		CORSOrigins: a.config.CORSOrigins, LocalPath: localPath, Ready: a.db.Ping, Metrics: a.metrics.handler(),
+		LocalBucket: a.buckets.handler(a.arrived, a.log),
+	}
+	e := api.New(o)
+	face := api.Face(e, o)
+	rest.Mount(e, face, rest.Options{Projects: a.projects, Images: a.images, Log: a.log, Version: version()})
+	web.Mount(face, web.Options{Keys: a.keys, Projects: a.projects, Log: a.log})
+	return e
+}
+
+// arrived looks at a key of the local bucket as soon as something was put there.
+func (a *app) arrived(key string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := a.worker.LookAt(ctx, a.config.LocalBucket.Symbol, key); err != nil {
+		a.log.Warn("could not look at what arrived; the next look will", "err", err)
+	}
+}
+
+// shutdownGrace is how long requests may take to end after Ctrl-C.
+const shutdownGrace = 10 * time.Second
+
+// serve runs API and workers until ctx ends or a part that they stand on is gone.
+func (a *app) serve(ctx context.Context, l net.Listener, work bool, ready func() error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g, ctx := errgroup.WithContext(ctx)
+	e := a.handler()
+	e.Listener = l
+	g.Go(func() error {
+		if err := e.Start(""); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
+		defer cancel()
+		if err := e.Shutdown(stop); err != nil {
+			_ = e.Close() // long uploads: their clients try again
+		}
+		return nil
+	})
+	if work {
+		g.Go(func() error { return a.worker.Run(ctx) })
+	}
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.db.gone():
+			return errors.New("the private Postgres ended; its messages are above")
+		case <-a.buckets.gone():
+			return errors.New("the local bucket's gateway ended; its messages are above")
+		}
+	})
+	if err := ready(); err != nil {
+		cancel()
+		return errors.Join(err, g.Wait())
+	}
+	return g.Wait()
+}
+
+// executable is how the user called this program, for commands to copy.
+func executable() string {
+	if len(os.Args) > 0 && os.Args[0] != "" {
+		return os.Args[0]
+	}
+	return "uploadbroker"
+}

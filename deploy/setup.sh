@@ -1,0 +1,179 @@
+#!/bin/sh
+# Installs what this machine lacks: deploy/setup.sh [go] [run] [test]
+#
+#   go    looks at Go alone, installs nothing
+#   run   and a Postgres server, which `uploadbroker serve` starts by itself
+#   test  and a C compiler, which Go's race detector needs
+#
+# On Debian, Ubuntu and kin it installs with apt-get, through sudo when it is not
+# root. Elsewhere it says what to install. When all is there, it does nothing.
+set -eu
+
+cd "$(dirname "$0")/.."
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() {
+	say "$@"
+	exit 1
+}
+has() { command -v "$1" >/dev/null 2>&1; }
+
+check_go() {
+	want=$(sed -n 's/^go //p' go.mod)
+	has go || die "Go is missing: install Go $want or newer (https://go.dev/dl)."
+	# An old Go fetches the one that go.mod asks for, unless GOTOOLCHAIN=local.
+	if ! have=$(go env GOVERSION 2>&1); then
+		die "Go $want or newer is needed, and this one can't get it: $have"
+	fi
+	have=${have#go}
+	have=${have%% *}
+	if [ "$(printf '%s\n%s\n' "$want" "$have" | sort -V | head -n 1)" != "$want" ]; then
+		die "Go $want or newer is needed, this is $have: install a newer one (https://go.dev/dl)."
+	fi
+}
+
+# The places are those of broker/postgres/privatepg/binaries.go.
+has_postgres() {
+	old_ifs=$IFS
+	IFS=:
+	for dir in $PATH; do
+		if [ -x "$dir/postgres" ] && [ -x "$dir/initdb" ]; then
+			IFS=$old_ifs
+			return 0
+		fi
+	done
+	IFS=$old_ifs
+	for dir in /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/libexec/postgresql* \
+		/usr/lib/postgresql*/bin /opt/homebrew/opt/postgresql@*/bin /usr/local/opt/postgresql@*/bin \
+		/Applications/Postgres.app/Contents/Versions/*/bin /home/linuxbrew/.linuxbrew/opt/postgresql@*/bin; do
+		if [ -x "$dir/postgres" ] && [ -x "$dir/initdb" ]; then
+			return 0
+		fi
+	done
+	return 1
+}
+
+# A compiler without the C library's headers is no use, so it is tried.
+has_cc() {
+	cc=$(go env CC)
+	# CC may hold flags.
+	# shellcheck disable=SC2086
+	printf '#include <pthread.h>\nint main(void) { return 0; }\n' |
+		$cc -x c -o /dev/null - >/dev/null 2>&1
+}
+
+may_be_root() {
+	[ "$(id -u)" = 0 ] || has sudo ||
+		die "installing needs root, and there is no sudo. Run as root: apt-get install --no-install-recommends $*"
+}
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif [ -t 0 ]; then
+		sudo "$@"
+	else
+		sudo -n "$@" # nobody is there to type a password
+	fi
+}
+
+apt_install() {
+	may_be_root "$@"
+	say "installing $*"
+	# A fresh image has no package lists; those at hand may do when there is no net.
+	as_root apt-get update -qq || say "apt-get update failed; trying with the lists at hand"
+	as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2
+}
+
+# Debian's package makes a cluster of its own and starts it on port 5432, unless
+# postgresql-common's settings say otherwise when it is installed for the first
+# time. They say so only while we install: what somebody installs later is theirs.
+conf_dir=/etc/postgresql-common/createcluster.d
+conf_file=$conf_dir/uploadbroker-setup.conf
+
+forget_no_cluster() {
+	as_root rm -f "$conf_file"
+	as_root rmdir "$conf_dir" /etc/postgresql-common 2>/dev/null || true # only when empty
+}
+
+apt_install_postgres() {
+	may_be_root postgresql
+	trap forget_no_cluster EXIT
+	trap 'exit 1' HUP INT TERM
+	as_root mkdir -p "$conf_dir"
+	printf '%s\n' 'create_main_cluster = false' | as_root tee "$conf_file" >/dev/null
+	apt_install postgresql
+	trap - EXIT HUP INT TERM
+	forget_no_cluster
+}
+
+postgres_hint() {
+	if has dnf; then
+		echo "dnf install postgresql-server"
+	elif has apk; then
+		echo "apk add postgresql"
+	elif has pacman; then
+		echo "pacman -S postgresql"
+	elif has zypper; then
+		echo "zypper install postgresql-server"
+	elif has brew || [ "$(uname -s)" = Darwin ]; then
+		echo "brew install postgresql@17"
+	else
+		echo "your system's PostgreSQL server package (the programs postgres and initdb)"
+	fi
+}
+
+cc_hint() {
+	if has dnf; then
+		echo "dnf install gcc glibc-devel"
+	elif has apk; then
+		echo "apk add gcc musl-dev"
+	elif has pacman; then
+		echo "pacman -S gcc"
+	elif has zypper; then
+		echo "zypper install gcc glibc-devel"
+	elif [ "$(uname -s)" = Darwin ]; then
+		echo "xcode-select --install"
+	else
+		echo "a C compiler and the C library's headers"
+	fi
+}
+
+need_postgres() {
+	has_postgres && return
+	if has apt-get; then
+		apt_install_postgres
+	else
+		die "a PostgreSQL server is missing; it need not run. Install it: $(postgres_hint)"
+	fi
+	has_postgres || die "the package postgresql is installed, but postgres and initdb are not to be found."
+}
+
+need_cc() {
+	has_cc && return
+	if has apt-get; then
+		apt_install gcc libc6-dev
+	else
+		die "a C compiler is missing. Install it: $(cc_hint)"
+	fi
+	has_cc || die "gcc is installed, but $(go env CC) compiles nothing (is CC set?)."
+}
+
+[ $# -gt 0 ] || set -- run test
+for part in "$@"; do
+	case $part in
+	go) check_go ;;
+	run)
+		check_go
+		# With a database of one's own, none has to be started.
+		[ -n "${UPLOADBROKER_DATABASE_URL:-}" ] || need_postgres
+		;;
+	test)
+		check_go
+		need_postgres
+		need_cc
+		;;
+	*) die "no such part: $part (there are go, run, test)" ;;
+	esac
+done
