@@ -35,15 +35,17 @@ type Options struct {
 	Metrics        http.Handler // nil: none
 }
 
+// isLocal reports whether a request is for the local bucket.
+func (o Options) isLocal(r *http.Request) bool {
+	return o.LocalBucket != nil && strings.HasPrefix(r.URL.Path, o.LocalPath)
+}
+
 // New makes the server with everything that all faces share.
 func New(o Options) *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.Logger.SetOutput(discard{})
 	e.HTTPErrorHandler = func(err error, c echo.Context) { renderError(o.Log, err, c) }
-	e.Server.ReadHeaderTimeout = 10 * time.Second
-	e.Server.IdleTimeout = 2 * time.Minute
-	e.Server.MaxHeaderBytes = 64 << 10
 
 	e.Pre(requestID)
 	e.Use(accessLog(o.Log), middleware.RecoverWithConfig(middleware.RecoverConfig{
@@ -52,6 +54,20 @@ func New(o Options) *echo.Echo {
 			return errors.Join(err, errors.New(string(stack)))
 		},
 	}))
+
+	// A preflight has no route of its own, so CORS and the caller's identity are
+	// for all of Echo. The local bucket knows its own callers, errors and CORS.
+	if len(o.CORSOrigins) > 0 {
+		e.Use(middleware.CORSWithConfig(middleware.CORSConfig{
+			Skipper:       func(c echo.Context) bool { return o.isLocal(c.Request()) },
+			AllowOrigins:  o.CORSOrigins,
+			AllowMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
+			AllowHeaders:  []string{"Authorization", "Content-Type", "key", "altitoken"},
+			ExposeHeaders: []string{"Retry-After", echo.HeaderXRequestID},
+			MaxAge:        600,
+		}))
+	}
+	e.Use(identify(o))
 
 	e.GET("/healthz", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", func(c echo.Context) error {
@@ -65,32 +81,10 @@ func New(o Options) *echo.Echo {
 	if o.Metrics != nil {
 		e.GET("/metrics", echo.WrapHandler(o.Metrics))
 	}
-	// The local bucket speaks S3: it knows its own callers, errors and CORS.
 	if o.LocalBucket != nil {
 		e.Any(o.LocalPath+"*", echo.WrapHandler(o.LocalBucket))
 	}
 	return e
-}
-
-// Face returns the group that the faces mount their routes on: its requests know
-// their caller and address, and take part in CORS.
-func Face(e *echo.Echo, o Options) *echo.Group {
-	g := e.Group("", identify(o))
-	if len(o.CORSOrigins) > 0 {
-		// A preflight has no route of its own, so this is for all of Echo; the
-		// local bucket answers for itself.
-		e.Use(middleware.CORSWithConfig(middleware.CORSConfig{
-			Skipper: func(c echo.Context) bool {
-				return o.LocalPath != "" && strings.HasPrefix(c.Request().URL.Path, o.LocalPath)
-			},
-			AllowOrigins:  o.CORSOrigins,
-			AllowMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
-			AllowHeaders:  []string{"Authorization", "Content-Type", "key", "altitoken"},
-			ExposeHeaders: []string{"Retry-After", echo.HeaderXRequestID},
-			MaxAge:        600,
-		}))
-	}
-	return g
 }
 
 // identify finds the caller, his address, and the address by which he reached us.
@@ -99,6 +93,9 @@ func identify(o Options) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			r := c.Request()
+			if o.isLocal(r) {
+				return next(c)
+			}
 			who := visit{client: clientAddr(r, o.TrustedProxies), base: baseURL(r, o)}
 			if secret, ok := bearer(r); ok {
 				who.caller, who.err = o.Keys.Authenticate(r.Context(), secret)
@@ -128,14 +125,9 @@ func renderError(log *slog.Logger, err error, c echo.Context) {
 	if p.Status == http.StatusUnauthorized {
 		c.Response().Header().Set("WWW-Authenticate", `Bearer realm="uploadbroker"`)
 	}
-	if c.Request().Method == http.MethodHead {
-		err = c.NoContent(p.Status)
-	} else {
-		c.Response().Header().Set(echo.HeaderContentType, p.ContentType(""))
-		c.Response().WriteHeader(p.Status)
-		err = c.Echo().JSONSerializer.Serialize(c, p, "")
-	}
-	if err != nil {
+	c.Response().Header().Set(echo.HeaderContentType, p.ContentType(""))
+	c.Response().WriteHeader(p.Status)
+	if err := c.Echo().JSONSerializer.Serialize(c, p, ""); err != nil {
 		log.Debug("could not write an error", "err", err)
 	}
 }
@@ -146,6 +138,33 @@ func LogProblem(ctx context.Context, log *slog.Logger, p *Problem) {
 		return
 	}
 	log.ErrorContext(ctx, "request failed", "request_id", RequestID(ctx), "code", p.Code, "err", p.cause)
+}
+
+// Server makes the HTTP server around an Echo of New. Bodies may take as long as
+// they need, for the local bucket takes photos over slow lines; a body of JSON is
+// bounded by its face.
+func Server(e *echo.Echo, o Options) *http.Server {
+	return &http.Server{
+		Handler:           headAsGet(e, o),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+	}
+}
+
+// headAsGet answers HEAD wherever GET is answered (RFC 9110, section 9.3.2);
+// net/http leaves the body out. Echo routes by the request it was given, so this
+// stands before it.
+func headAsGet(next http.Handler, o Options) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead && !o.isLocal(r) {
+			get := *r
+			get.Method = http.MethodGet
+			r = &get
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // requestID gives every request an id, which its answer and the log carry. A

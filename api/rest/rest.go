@@ -45,9 +45,9 @@ type face struct {
 	api huma.API
 }
 
-// Mount adds the routes to a group whose requests are identified (api.Face), and
-// returns the description.
-func Mount(e *echo.Echo, g *echo.Group, o Options) *huma.OpenAPI {
+// Mount adds the routes to a server that api.New made, and returns the
+// description.
+func Mount(e *echo.Echo, o Options) *huma.OpenAPI {
 	config := huma.DefaultConfig("uploadbroker", o.Version)
 	config.Info.Description = description
 	config.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
@@ -64,13 +64,14 @@ func Mount(e *echo.Echo, g *echo.Group, o Options) *huma.OpenAPI {
 	}
 	config.Transformers = append(config.Transformers, asProblem)
 	f := &face{Options: o}
-	f.api = humaecho.NewWithGroup(e, g, config)
+	f.api = humaecho.NewWithGroup(e, e.Group(""), config)
+	e.Use(plainCurl)
 	f.api.UseMiddleware(f.authorize)
 	f.mountProjects()
 	f.mountImages()
 	f.mountBatches()
 	f.mountPlaces()
-	mountDocs(g)
+	mountDocs(e)
 	return f.api.OpenAPI()
 }
 
@@ -186,8 +187,20 @@ func asProblem(_ huma.Context, _ string, v any) (any, error) {
 	return p, nil
 }
 
+// plainCurl reads what `curl -d` sends as the JSON that it is: this face takes no
+// forms, and a key in a header is nothing that another site's form could send.
+func plainCurl(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		if strings.HasPrefix(r.URL.Path, "/v1/") && strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+			r.Header.Set("Content-Type", "application/json")
+		}
+		return next(c)
+	}
+}
+
 // mountDocs serves a page that renders the description, from this program alone.
-func mountDocs(g *echo.Group) {
+func mountDocs(e *echo.Echo) {
 	page := v5emb.NewHandlerWithConfig(swgui.Config{
 		Title: "uploadbroker API", SwaggerJSON: "/openapi.json", BasePath: "/docs/",
 		SettingsUI: map[string]string{"defaultModelsExpandDepth": "0", "tryItOutEnabled": "true", "persistAuthorization": "false"},
@@ -199,7 +212,7 @@ func mountDocs(g *echo.Group) {
 		page.ServeHTTP(c.Response(), c.Request())
 		return nil
 	}
-	g.GET("/docs", func(c echo.Context) error { return c.Redirect(http.StatusMovedPermanently, "/docs/") })
-	g.GET("/docs/", h)
-	g.GET("/docs/*", h)
+	e.GET("/docs", func(c echo.Context) error { return c.Redirect(http.StatusMovedPermanently, "/docs/") })
+	e.GET("/docs/", h)
+	e.GET("/docs/*", h)
 }

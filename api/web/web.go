@@ -51,8 +51,8 @@ type face struct {
 	origin *http.CrossOriginProtection
 }
 
-// Mount adds the page's routes to a group whose requests are identified.
-func Mount(g *echo.Group, o Options) {
+// Mount adds the page's routes to a server that api.New made.
+func Mount(e *echo.Echo, o Options) {
 	f := &face{
 		Options: o, origin: http.NewCrossOriginProtection(),
 		page: template.Must(template.New("pages").Funcs(template.FuncMap{
@@ -64,16 +64,16 @@ func Mount(g *echo.Group, o Options) {
 		panic(err) // the folder is embedded above
 	}
 	serve := http.StripPrefix("/static/", http.FileServerFS(files))
-	g.GET("/static/*", func(c echo.Context) error {
+	e.GET("/static/*", func(c echo.Context) error {
 		headers(c)
 		c.Response().Header().Set("Cache-Control", "public, max-age=300")
 		serve.ServeHTTP(c.Response(), c.Request())
 		return nil
 	})
-	g.GET("/", f.home)
-	g.GET("/sign-in", f.signInPage)
-	g.POST("/sign-in", f.signIn, f.sameSite)
-	g.POST("/sign-out", f.signOut, f.sameSite)
+	e.GET("/", f.home)
+	e.GET("/sign-in", f.signInPage)
+	e.POST("/sign-in", f.signIn, f.sameSite)
+	e.POST("/sign-out", f.signOut, f.sameSite)
 }
 
 func headers(c echo.Context) {

@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/labstack/echo/v4"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/uploadbroker/uploadbroker/api"
@@ -163,18 +162,17 @@ func (a *app) close() {
 	}
 }
 
-// handler is the API with all its faces.
-func (a *app) handler() *echo.Echo {
+// server is the API with all its faces.
+func (a *app) server() *http.Server {
 	o := api.Options{
 		Keys: a.keys, Log: a.log, PublicURL: a.config.PublicURL, TrustedProxies: a.config.proxies(),
 		CORSOrigins: a.config.CORSOrigins, LocalPath: localPath, Ready: a.db.Ping, Metrics: a.metrics.handler(),
 		LocalBucket: a.buckets.handler(a.arrived, a.log),
 	}
 	e := api.New(o)
-	face := api.Face(e, o)
-	rest.Mount(e, face, rest.Options{Projects: a.projects, Images: a.images, Log: a.log, Version: version()})
-	web.Mount(face, web.Options{Keys: a.keys, Projects: a.projects, Log: a.log})
-	return e
+	rest.Mount(e, rest.Options{Projects: a.projects, Images: a.images, Log: a.log, Version: version()})
+	web.Mount(e, web.Options{Keys: a.keys, Projects: a.projects, Log: a.log})
+	return api.Server(e, o)
 }
 
 // arrived looks at a key of the local bucket as soon as something was put there.
@@ -194,10 +192,9 @@ func (a *app) serve(ctx context.Context, l net.Listener, work bool, ready func()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
-	e := a.handler()
-	e.Listener = l
+	server := a.server()
 	g.Go(func() error {
-		if err := e.Start(""); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve: %w", err)
 		}
 		return nil
@@ -206,8 +203,8 @@ func (a *app) serve(ctx context.Context, l net.Listener, work bool, ready func()
 		<-ctx.Done()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 		defer cancel()
-		if err := e.Shutdown(stop); err != nil {
-			_ = e.Close() // long uploads: their clients try again
+		if err := server.Shutdown(stop); err != nil {
+			_ = server.Close() // long uploads: their clients try again
 		}
 		return nil
 	})
