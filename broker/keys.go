@@ -27,9 +27,10 @@ type KeyStore interface {
 	OwnerByEmail(ctx context.Context, email string) (Owner, error)
 	// ListOwners returns all owners by id.
 	ListOwners(ctx context.Context) ([]Owner, error)
-	// CreateKey adds a key. The same hash again for the same owner replaces
-	// scopes, and revives it; for another owner it is CodeConflict.
-	CreateKey(ctx context.Context, k Key, hash [32]byte) error
+	// CreateKey adds a key and returns its id. The same hash again for the same
+	// owner sets that key's scopes and expiry anew, revives it, and returns its
+	// id; for another owner it is CodeConflict.
+	CreateKey(ctx context.Context, k Key, hash [32]byte) (id string, err error)
 	// KeyByHash finds a key with its owner, live or not. CodeNotFound.
 	KeyByHash(ctx context.Context, hash [32]byte) (Caller, error)
 	// ListKeys returns the keys of an owner ("" for all), oldest first.
@@ -164,7 +165,9 @@ func (k *Keys) Create(ctx context.Context, owner Owner, n NewKey) (Key, string, 
 		end := now.Add(n.TTL)
 		key.ExpiresAt = &end
 	}
-	return key, n.Secret, k.Store.CreateKey(ctx, key, hashSecret(n.Secret))
+	id, err := k.Store.CreateKey(ctx, key, hashSecret(n.Secret))
+	key.ID = id
+	return key, n.Secret, err
 }
 
 // Bootstrapped is what the start of a server must tell.

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -152,7 +153,7 @@ func (c *Client) retry(k call, err error, try int) (time.Duration, bool) {
 		return 0, false
 	}
 	var ce *connError
-	if !errors.As(err, &ce) {
+	if !errors.As(err, &ce) || hopeless(err) {
 		return 0, false
 	}
 	// A server that was never there is a wrong address more often than a restart.
@@ -185,6 +186,15 @@ func IsUnreachable(err error) bool {
 func notReached(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// hopeless reports failures that another try meets again: a wrong certificate, a
+// server that speaks no TLS, a redirect that is not followed.
+func hopeless(err error) bool {
+	var cert *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var redirect *redirectError
+	return errors.As(err, &cert) || errors.As(err, &record) || errors.As(err, &redirect)
 }
 
 // bare takes the URL out of an error of net/http: a presigned one is a secret,

@@ -143,13 +143,16 @@ func shallow(_, _ string, c syscall.RawConn) error {
 // sameHost refuses redirects of API calls to other hosts: they would carry the
 // body, and a POST that turns into a GET is not the call that was made.
 func sameHost(req *http.Request, via []*http.Request) error {
-	if len(via) >= 5 {
-		return errors.New("too many redirects")
-	}
-	if req.URL.Host != via[0].URL.Host || req.Method != via[0].Method {
-		return fmt.Errorf("the server redirects to %s://%s; use that address", req.URL.Scheme, req.URL.Host)
+	if len(via) >= 5 || req.URL.Host != via[0].URL.Host || req.URL.Scheme != via[0].URL.Scheme || req.Method != via[0].Method {
+		return &redirectError{to: req.URL.Scheme + "://" + req.URL.Host}
 	}
 	return nil
+}
+
+type redirectError struct{ to string }
+
+func (e *redirectError) Error() string {
+	return "the server redirects to " + e.to + "; use that address if it is yours"
 }
 
 // putAgain follows a bucket's temporary redirect (S3 sends 307 while a new

@@ -50,11 +50,12 @@ func (r *run) done(ctx context.Context, items []*item) error {
 	return nil
 }
 
-// partingDone tells of what arrived before the run was ended, so that it counts.
+// partingDone tells of what arrived before the run was ended, so that it counts;
+// also of PUTs that were cut off, whose last answer may have been lost.
 func (r *run) partingDone(ctx context.Context) {
 	var items []*item
 	for _, it := range r.items {
-		if it.arrived && !it.told && it.image != nil {
+		if it.tried && !it.told && it.image != nil {
 			items = append(items, it)
 		}
 	}

@@ -90,6 +90,7 @@ func (r *run) send(ctx context.Context, it *item) {
 			}
 		}
 		before, _ := r.line.state()
+		it.tried = true
 		f := r.put(ctx, it)
 		if ctx.Err() != nil {
 			return
@@ -194,7 +195,7 @@ func (r *run) abandon(ctx context.Context, it *item) {
 		defer cancel()
 		_, _ = r.c.patient(0).RemoveImage(ctx, r.pid, it.image.ID)
 	}
-	it.image, it.grant, it.arrived, it.told, it.registers = nil, nil, false, false, 0
+	it.image, it.grant, it.tried, it.arrived, it.told, it.registers = nil, nil, false, false, false, 0
 }
 
 // renew gets a fresh grant. It reports whether the item is to be sent with it;

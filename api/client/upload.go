@@ -152,6 +152,7 @@ type item struct {
 	grant     *Grant
 	registers int
 	changes   int
+	tried     bool // a PUT was begun: its bytes may be in the bucket
 	arrived   bool // its bytes are in the bucket
 	told      bool // Done was called since
 	looked    time.Time

@@ -274,7 +274,7 @@ func TestAPermanentNo(t *testing.T) {
 	b.photos(t, 3)
 	b.Bucket = func(w http.ResponseWriter, r *http.Request) bool {
 		if b.Image(b.pid, "100MEDIA/DJI_0000.JPG") != nil && strings.Contains(r.URL.Path, b.Image(b.pid, "100MEDIA/DJI_0000.JPG").Filename) {
-			clienttest.Refuse(w, 403, "AccessDenied", "Access Denied\x1b[31m")
+			clienttest.Refuse(w, 403, "AccessDenied", "Access Denied")
 			return true
 		}
 		return false
@@ -453,7 +453,7 @@ func TestStalledPut(t *testing.T) {
 		stall := false
 		once.Do(func() { stall = true })
 		if stall {
-			<-r.Context().Done()
+			clienttest.Hang(r)
 		}
 		return stall
 	}
@@ -500,7 +500,7 @@ func TestCancelThenGoOn(t *testing.T) {
 	b.Bucket = func(_ http.ResponseWriter, r *http.Request) bool {
 		if n.Add(1) > 4 {
 			cancel()
-			<-r.Context().Done()
+			clienttest.Hang(r)
 			return true
 		}
 		return false

@@ -47,9 +47,9 @@ func (s *Store) ListOwners(ctx context.Context) ([]broker.Owner, error) {
 }
 
 // CreateKey implements broker.KeyStore.
-func (s *Store) CreateKey(ctx context.Context, k broker.Key, hash [32]byte) error {
-	return s.inTx(ctx, func(_ pgx.Tx, q *sqlc.Queries) error {
-		_, err := q.CreateKey(ctx, sqlc.CreateKeyParams{
+func (s *Store) CreateKey(ctx context.Context, k broker.Key, hash [32]byte) (id string, err error) {
+	err = s.inTx(ctx, func(_ pgx.Tx, q *sqlc.Queries) (err error) {
+		id, err = q.CreateKey(ctx, sqlc.CreateKeyParams{
 			ID: k.ID, OwnerID: k.OwnerID, Hash: hash[:], Hint: k.Hint, Name: k.Name, Scopes: strs(k.Scopes),
 			ProjectID: orNull(k.ProjectID), Clouds: strs(k.Clouds), CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt,
 		})
@@ -60,8 +60,9 @@ func (s *Store) CreateKey(ctx context.Context, k broker.Key, hash [32]byte) erro
 			return err
 		}
 		return audit(ctx, q, k.CreatedAt, "key.create", broker.Caller{Owner: broker.Owner{ID: k.OwnerID}}, k.ProjectID, "",
-			map[string]any{"key": k.ID, "scopes": k.Scopes, "clouds": k.Clouds})
+			map[string]any{"key": id, "scopes": k.Scopes, "clouds": k.Clouds})
 	})
+	return id, err
 }
 
 // KeyByHash implements broker.KeyStore.

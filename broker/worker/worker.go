@@ -76,10 +76,14 @@ func New(c Config) *Worker {
 // error means that it could not begin.
 func (w *Worker) Run(ctx context.Context) error {
 	if w.Alone {
-		if err := w.Store.DropLeases(ctx); err != nil {
-			return err
+		err := w.Store.DropLeases(ctx)
+		if err == nil {
+			err = w.requeue(ctx, w.Now())
 		}
-		if err := w.requeue(ctx, w.Now()); err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop before it began
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -87,7 +87,7 @@ func (a *app) dataFlag() string {
 	if a.config.DatabaseURL != "" || a.config.DataDir == mustAbs(defaults().DataDir) {
 		return ""
 	}
-	return " --data-dir " + shellWord(a.config.DataDir)
+	return " --data-dir " + shellQuote(a.config.DataDir)
 }
 
 // greetLAN lists the addresses by which others get here, each with a code to

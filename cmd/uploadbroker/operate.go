@@ -77,16 +77,6 @@ func names[S ~string](list []S, none string) string {
 	return strings.Join(out, ",")
 }
 
-// shellWord quotes a word for a POSIX shell where it must be.
-func shellWord(s string) string {
-	if s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("/._-+:@%", r)
-	}) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
 // mustAbs is the absolute path, or the path itself where there is no working
 // directory to ask.
 func mustAbs(p string) string {

@@ -223,7 +223,8 @@ func (a *app) serve(ctx context.Context, l net.Listener, work bool, ready func()
 	})
 	if err := ready(); err != nil {
 		cancel()
-		return errors.Join(err, g.Wait())
+		_ = g.Wait() // ends because of err
+		return err
 	}
 	return g.Wait()
 }

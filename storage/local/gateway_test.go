@@ -272,7 +272,6 @@ func TestSocketDir(t *testing.T) {
 
 func TestSocketDirsOfTheDead(t *testing.T) {
 	tmp := t.TempDir()
-	t.Setenv("TMPDIR", tmp)
 	old := time.Now().Add(-time.Hour)
 	age := func(dir string) {
 		t.Helper()
@@ -297,15 +296,18 @@ func TestSocketDirsOfTheDead(t *testing.T) {
 		age(dir)
 		return dir
 	}
-	living, err := newSocketDir()
+	living := fake(socketDirPrefix+"0", 0o700, socketFile, lockFile)
+	lock, err := os.Open(filepath.Join(living, lockFile))
+	if err == nil {
+		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer living.close()
-	age(living.dir)
+	defer lock.Close()
 	dead := fake(socketDirPrefix+"1", 0o700, socketFile, lockFile)
 	stay := []string{
-		living.dir,
+		living,
 		fake(socketDirPrefix+"2", 0o700, socketFile, lockFile, "photo.jpg"),
 		fake(socketDirPrefix+"3", 0o755, socketFile, lockFile),
 		fake(socketDirPrefix+"4", 0o700, socketFile),
@@ -315,11 +317,7 @@ func TestSocketDirsOfTheDead(t *testing.T) {
 	if err := os.Chtimes(young, time.Now(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	next, err := newSocketDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer next.close()
+	removeStale(tmp, time.Now().Add(-staleAfter))
 	if _, err := os.Stat(dead); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the dead one's is left: %v", err)
 	}
@@ -414,7 +412,9 @@ func TestSweepFolders(t *testing.T) {
 	for _, kind := range []string{inXattr, inSidecar} {
 		t.Run(kind, func(t *testing.T) {
 			o := options(t)
-			o.hasXattr = func(string) bool { return kind == inXattr }
+			if kind == inSidecar {
+				o.hasXattr = func(string) bool { return false }
+			}
 			b := bucket(t, open(t, o), BucketName)
 			put(t, b, "gone/deep/x", "x")
 			put(t, b, "kept/x", "x")
@@ -458,7 +458,7 @@ func TestProcesses(t *testing.T) {
 	for i := range 4 {
 		wg.Go(func() {
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProcesses$", "-test.count=1")
-			cmd.Env = append(os.Environ(), "LOCAL_TEST_DIR="+filepath.Dir(o.Dir), fmt.Sprint("LOCAL_TEST_NAME=", i))
+			cmd.Env = append(os.Environ(), "LOCAL_TEST_DIR="+filepath.Dir(o.Dir), "TMPDIR="+filepath.Dir(o.Dir), fmt.Sprint("LOCAL_TEST_NAME=", i))
 			if out, err := cmd.CombinedOutput(); i < 3 && err != nil {
 				t.Errorf("process %d: %v: %s", i, err, out)
 			}

@@ -14,5 +14,5 @@
 // no bucket and no lifecycle rule.
 //
 // Grants are signed by a presigner of our own (sign.go), proven equal to the
-// SDK's in tests and about thirty times as fast.
+// SDK's in tests and about twenty times as fast.
 package s3

@@ -101,3 +101,9 @@ func Cut(w http.ResponseWriter, r *http.Request, after int64) {
 		}
 	}
 }
+
+// Hang takes a request's body and gives no answer until the client goes away.
+func Hang(r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body) // net/http watches the connection only after the body
+	<-r.Context().Done()
+}

@@ -1,0 +1,416 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha1"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/jackc/pgx/v5"
+	"github.com/labstack/echo/v4"
+
+	"github.com/uploadbroker/uploadbroker/api"
+	"github.com/uploadbroker/uploadbroker/api/web"
+	"github.com/uploadbroker/uploadbroker/broker"
+	"github.com/uploadbroker/uploadbroker/broker/postgres"
+	"github.com/uploadbroker/uploadbroker/broker/postgres/privatepg/pgtest"
+	"github.com/uploadbroker/uploadbroker/broker/worker"
+	"github.com/uploadbroker/uploadbroker/storage"
+	"github.com/uploadbroker/uploadbroker/storage/local"
+)
+
+// disk is the process's one local bucket; only one gateway runs in a process.
+var disk struct {
+	once    sync.Once
+	dir     string
+	gateway *local.Gateway
+	bucket  *local.Bucket
+	err     error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if disk.gateway != nil {
+		_ = disk.bucket.Close()
+		if err := disk.gateway.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "the gateway did not close:", err)
+			code = 1
+		}
+	}
+	if disk.dir != "" {
+		_ = os.RemoveAll(disk.dir)
+	}
+	pgtest.Stop()
+	os.Exit(code)
+}
+
+func localBucket(t *testing.T) *local.Bucket {
+	t.Helper()
+	disk.once.Do(func() {
+		ctx := context.Background()
+		if disk.dir, disk.err = os.MkdirTemp("", "uploadbroker-rest-"); disk.err != nil {
+			return
+		}
+		disk.gateway, disk.err = local.Open(ctx, local.Options{
+			Dir: filepath.Join(disk.dir, "objects"), KeyFile: filepath.Join(disk.dir, "local-bucket.key"),
+		})
+		if disk.err == nil {
+			disk.bucket, disk.err = disk.gateway.Bucket(ctx, local.BucketName)
+		}
+	})
+	if disk.err != nil {
+		t.Fatal(disk.err)
+	}
+	return disk.bucket
+}
+
+// The symbols of the fixture's places. All but the last are the local bucket.
+const (
+	nearest  = "Local"
+	brief    = "Brief"    // its grants live for one second
+	drained  = "Drained"  // takes no new grants
+	sessions = "Sessions" // cloud OSS, gives no presigned requests
+)
+
+// Limits of the fixture.
+const (
+	maxObject = 1 << 30
+	maxBatch  = 1000
+)
+
+// fixture is the API with everything real below it: a schema of its own and the
+// local bucket. Its owner has one key of every scope.
+type fixture struct {
+	*httptest.Server
+	echo     *echo.Echo
+	dsn      string
+	store    *postgres.Store
+	keys     *broker.Keys
+	projects *broker.Projects
+	images   *broker.Images
+	log      *logBuffer
+
+	owner  broker.Owner
+	by     broker.Caller
+	secret string
+}
+
+func open(t *testing.T, change ...func(*api.Options)) *fixture {
+	t.Helper()
+	f := &fixture{dsn: pgtest.New(t), log: &logBuffer{}}
+	var err error
+	if f.store, err = postgres.Open(t.Context(), f.dsn, 16); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.store.Close)
+	if err := f.store.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	driver := localBucket(t)
+	var all []*storage.Bucket
+	var places []broker.Bucket
+	for _, info := range []storage.Info{
+		{Symbol: nearest, Display: "This machine", Cloud: broker.CloudS3},
+		{Symbol: brief, Display: "For a second", Cloud: broker.CloudS3, GrantTTL: time.Second},
+		{Symbol: drained, Display: "Drained", Cloud: broker.CloudS3, Drain: true},
+	} {
+		b, err := storage.New(info, driver)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info = b.Info()
+		all = append(all, b)
+		places = append(places, broker.Bucket{
+			Symbol: info.Symbol, Display: info.Display, Cloud: info.Cloud, GrantTTL: info.GrantTTL, Drain: info.Drain, Signer: b,
+		})
+	}
+	places = append(places, broker.Bucket{Symbol: sessions, Display: "Sessions", Cloud: broker.CloudOSS, GrantTTL: time.Hour})
+
+	f.keys = &broker.Keys{Store: f.store, Now: time.Now}
+	f.projects = &broker.Projects{Store: f.store, Now: time.Now}
+	f.images = &broker.Images{
+		Store: f.store, Buckets: places, Placer: broker.ConfiguredOrder{}, Now: time.Now,
+		Limits: broker.Limits{MaxObject: maxObject, MaxBatch: maxBatch},
+	}
+	w := worker.New(worker.Config{Store: f.store, Buckets: all, Log: log, Concurrency: 1, MaxObject: maxObject, Now: time.Now})
+
+	o := api.Options{
+		Keys: f.keys, Log: log, CORSOrigins: []string{"*"}, LocalPath: "/" + local.BucketName + "/", Ready: f.store.Ping,
+		LocalBucket: driver.Handler(local.HandlerOptions{Log: log, OnPut: func(key string) {
+			if err := w.LookAt(context.Background(), nearest, key); err != nil {
+				log.Error("look", "err", err)
+			}
+		}}),
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	f.echo = api.New(o)
+	mount(f.echo, Options{Projects: f.projects, Images: f.images, Log: log, Version: "test"}, tellOperation)
+	web.Mount(f.echo, web.Options{Keys: f.keys, Projects: f.projects, Log: log})
+	f.Server = httptest.NewUnstartedServer(nil)
+	f.Config = api.Server(f.echo, o)
+	f.Start()
+	t.Cleanup(f.Close)
+
+	f.owner, f.by, f.secret = f.newOwner(t, "ada@example.com", broker.NewKey{Scopes: broker.AllScopes()})
+	t.Cleanup(func() { f.log.mustKeepSecrets(t) })
+	return f
+}
+
+// operationHeader tells the tests which operation answered.
+const operationHeader = "X-Test-Operation"
+
+func tellOperation(ctx huma.Context, next func(huma.Context)) {
+	ctx.SetHeader(operationHeader, ctx.Operation().OperationID)
+	next(ctx)
+}
+
+func (f *fixture) newOwner(t *testing.T, email string, k broker.NewKey) (broker.Owner, broker.Caller, string) {
+	t.Helper()
+	owner, err := f.keys.CreateOwner(t.Context(), email, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, secret := f.newKey(t, owner, k)
+	return owner, broker.Caller{Owner: owner, Key: key}, secret
+}
+
+func (f *fixture) newKey(t *testing.T, owner broker.Owner, k broker.NewKey) (broker.Key, string) {
+	t.Helper()
+	key, secret, err := f.keys.Create(t.Context(), owner, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, secret
+}
+
+func (f *fixture) newProject(t *testing.T) string {
+	t.Helper()
+	p, err := f.projects.Create(t.Context(), f.by, "North face", broker.KindRecon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.ID
+}
+
+// newImage registers an image beside the API.
+func (f *fixture) newImage(t *testing.T, pid, content string) broker.Image {
+	t.Helper()
+	rs, err := f.images.Register(t.Context(), f.by, pid, "", netip.Addr{}, []broker.Entry{{
+		Name: "a.jpg", SHA1: digest(content), SizeBytes: int64(len(content)),
+	}})
+	if err != nil || rs[0].Err != nil {
+		t.Fatal(err, rs)
+	}
+	return rs[0].Image
+}
+
+// see makes an image Uploaded, as a look would.
+func (f *fixture) see(t *testing.T, img broker.Image) {
+	t.Helper()
+	n, err := f.store.See(t.Context(), img.ProjectID, nearest, []broker.Seen{{
+		Bucket: nearest, ProjectID: img.ProjectID, Filename: img.Filename, ETag: "e1", SizeBytes: img.SizeBytes,
+	}}, time.Now())
+	if err != nil || n != 1 {
+		t.Fatalf("saw %d objects: %v", n, err)
+	}
+}
+
+// judge gives a seen image its verdict.
+func (f *fixture) judge(t *testing.T, img broker.Image, reasons ...broker.Reason) {
+	t.Helper()
+	f.see(t, img)
+	moved, err := f.store.Judge(t.Context(), postgres.Judging{
+		ValidateArgs: broker.ValidateArgs{ImageID: img.ID, Attempt: img.Attempt, ETag: "e1"}, Holder: "test",
+	}, broker.Verdict{
+		Reasons: reasons, SHA1: img.SHA1, CRC32: 7, Size: img.SizeBytes,
+		Facts: broker.Facts{Type: "image/jpeg", Proof: broker.ProofFull, Width: 30, Height: 20},
+	}, time.Now())
+	if err != nil || !moved {
+		t.Fatalf("judged: %t, %v", moved, err)
+	}
+}
+
+func digest(content string) string { return fmt.Sprintf("%x", sha1.Sum([]byte(content))) }
+
+// answer is what a call got.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+	op     string // the operation that answered, "" for none
+}
+
+// into reads the answer's JSON.
+func (a answer) into(t *testing.T, v any) {
+	t.Helper()
+	if err := json.Unmarshal(a.body, v); err != nil {
+		t.Fatalf("%v in %s", err, a.body)
+	}
+}
+
+// problem reads the answer as a problem document and checks what all of them
+// have in common.
+func (a answer) problem(t *testing.T) api.Problem {
+	t.Helper()
+	var p api.Problem
+	if got := a.header.Get("Content-Type"); got != "application/problem+json" {
+		t.Fatalf("content type %q of %d %s", got, a.status, a.body)
+	}
+	a.into(t, &p)
+	if p.Status != a.status || p.Title != http.StatusText(a.status) || p.Type != "about:blank" || p.Code == "" || p.Detail == "" {
+		t.Errorf("problem document %s with status %d", a.body, a.status)
+	}
+	return p
+}
+
+// call sends a request. body is nil, a string of what is sent as it is, or a
+// value for JSON. headers are pairs.
+func (f *fixture) call(t *testing.T, key, method, path string, body any, headers ...string) answer {
+	t.Helper()
+	var reader io.Reader
+	switch b := body.(type) {
+	case nil:
+	case string:
+		reader = strings.NewReader(b)
+	default:
+		text, err := json.Marshal(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reader = bytes.NewReader(text)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), method, f.URL+path, reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if key != "" {
+		r.Header.Set("Authorization", "Bearer "+key)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			r.Host = headers[i+1]
+			continue
+		}
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	return f.send(t, r)
+}
+
+func (f *fixture) send(t *testing.T, r *http.Request) answer {
+	t.Helper()
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	resp, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header, text, resp.Header.Get(operationHeader)}
+}
+
+// ok is call for what must work.
+func (f *fixture) ok(t *testing.T, method, path string, body, into any) {
+	t.Helper()
+	a := f.call(t, f.secret, method, path, body)
+	if a.status/100 != 2 {
+		t.Fatalf("%s %s: %d %s", method, path, a.status, a.body)
+	}
+	if into != nil {
+		a.into(t, into)
+	}
+}
+
+// snapshot is the content of every table, less the moment at which a key was
+// last used.
+func (f *fixture) snapshot(t *testing.T) map[string]string {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), f.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	rows, err := conn.Query(t.Context(), "select table_name::text from information_schema.tables where table_schema = current_schema()")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || !slices.Contains(tables, "images") || !slices.Contains(tables, "audit") {
+		t.Fatal(tables, err)
+	}
+	content := map[string]string{}
+	for _, table := range tables {
+		var text string
+		if err := conn.QueryRow(t.Context(), fmt.Sprintf(
+			"select coalesce(string_agg(r, E'\\n' order by r), '') from (select (to_jsonb(x) - 'last_used_at')::text as r from %q x) s", table)).Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		content[table] = text
+	}
+	return content
+}
+
+// unchanged fails the test when f changed any row.
+func (f *fixture) unchanged(t *testing.T, what string, do func()) {
+	t.Helper()
+	before := f.snapshot(t)
+	do()
+	after := f.snapshot(t)
+	for _, table := range slices.Sorted(maps.Keys(after)) {
+		if before[table] != after[table] {
+			t.Errorf("%s changed the table %s\nfrom %s\nto   %s", what, table, before[table], after[table])
+		}
+	}
+}
+
+// logBuffer keeps the log of a server.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// secretInLog finds what gives a right: signatures and keys.
+var secretInLog = regexp.MustCompile(`(?i)X-Amz-Signature|X-Amz-Credential|ub_[a-z2-7]{10,}|Bearer \S+`)
+
+func (l *logBuffer) mustKeepSecrets(t *testing.T) {
+	t.Helper()
+	if found := secretInLog.FindString(l.String()); found != "" {
+		t.Errorf("the log tells a secret: %s", found)
+	}
+}
