@@ -19,7 +19,7 @@ type Problem struct {
 	Code       broker.Code  `json:"code" doc:"A stable name of the problem." example:"not_found"`
 	Detail     string       `json:"detail,omitempty" doc:"What is wrong and what to do, for a person."`
 	RetryAfter int          `json:"retry_after,omitempty" doc:"Seconds after which trying again makes sense."`
-	Errors     []FieldError `json:"errors,omitempty" doc:"Where in the request the faults are."`
+	Errors     []FieldError `json:"errors,omitempty" nullable:"false" doc:"Where in the request the faults are."`
 	cause      error        // for the log
 }
 

@@ -132,9 +132,10 @@ func renderError(log *slog.Logger, err error, c echo.Context) {
 	}
 }
 
-// LogProblem logs the cause of a problem that is ours.
+// LogProblem logs the cause of a problem that is ours. What is not supported is
+// the caller's choice, though its status is a server's.
 func LogProblem(ctx context.Context, log *slog.Logger, p *Problem) {
-	if p.Status < 500 || p.cause == nil || errors.Is(p.cause, context.Canceled) {
+	if p.Status < 500 || p.Code == broker.CodeNotSupported || p.cause == nil || errors.Is(p.cause, context.Canceled) {
 		return
 	}
 	log.ErrorContext(ctx, "request failed", "request_id", RequestID(ctx), "code", p.Code, "err", p.cause)

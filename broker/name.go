@@ -85,8 +85,13 @@ func extOf(name, contentType string) string {
 			return ext
 		}
 	}
+	// A type may be in capitals and have parameters.
+	t, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		return ""
+	}
 	for _, kt := range knownTypes() {
-		if kt[1] == contentType {
+		if kt[1] == t {
 			return kt[0]
 		}
 	}
@@ -120,13 +125,16 @@ func TypeOf(name string) string {
 }
 
 // checkType accepts a MIME type (RFC 9110, section 8.3.1) that can be a header's
-// value as it stands.
+// value as it stands: spaces around it, or two together, would be trimmed on the
+// way, and the bucket would find another type than was signed.
 func checkType(s string) error {
 	if len(s) > 127 {
 		return Errorf(CodeInvalidType, "the type has %d bytes; 127 are the most", len(s))
 	}
 	t, _, err := mime.ParseMediaType(s)
-	if err != nil || !strings.Contains(t, "/") || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
+	switch {
+	case err != nil, !strings.Contains(t, "/"), strings.TrimSpace(s) != s, strings.Contains(s, "  "),
+		strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }):
 		return Errorf(CodeInvalidType, "the type is not a MIME type; image/jpeg is one")
 	}
 	return nil

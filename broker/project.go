@@ -2,7 +2,9 @@ package broker
 
 import (
 	"context"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // ProjectKind says what a project takes.
@@ -53,6 +55,9 @@ type ProjectStore interface {
 	ListProjects(ctx context.Context, ownerID, onlyID, query string, page Page) ([]Project, error)
 	// CountImages counts by state.
 	CountImages(ctx context.Context, projectID string) (Counts, error)
+	// CountImagesOf counts by state in several projects; one without images may
+	// have no entry.
+	CountImagesOf(ctx context.Context, projectIDs []string) (map[string]Counts, error)
 	// RemoveProject marks it removed; already removed is no error.
 	RemoveProject(ctx context.Context, id string, now, undoUntil time.Time, by Caller) (Project, error)
 	// UndoRemoveProject takes a removal back. CodeUndoEnded after its time.
@@ -107,7 +112,31 @@ func (s *Projects) List(ctx context.Context, by Caller, query string, page Page)
 	if err := by.Need(ScopeRead); err != nil {
 		return nil, err
 	}
+	if !utf8.ValidString(query) || strings.ContainsRune(query, 0) {
+		return nil, Errorf(CodeInvalid, "no project is called so: a name is UTF-8 without control characters")
+	}
 	return s.Store.ListProjects(ctx, by.Owner.ID, by.Key.ProjectID, query, page)
+}
+
+// ListWithCounts is List with each project's counts, in the same order.
+func (s *Projects) ListWithCounts(ctx context.Context, by Caller, query string, page Page) ([]Project, []Counts, error) {
+	list, err := s.List(ctx, by, query, page)
+	if err != nil || len(list) == 0 {
+		return nil, nil, err
+	}
+	ids := make([]string, len(list))
+	for i, p := range list {
+		ids[i] = p.ID
+	}
+	byID, err := s.Store.CountImagesOf(ctx, ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	counts := make([]Counts, len(list))
+	for i, id := range ids {
+		counts[i] = byID[id]
+	}
+	return list, counts, nil
 }
 
 // Remove hides a project and everything in it. Undo takes it back for ten

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"net/netip"
+	"slices"
 )
 
 // Register answers each entry of a batch on its own: the bytes exist, here is a
@@ -117,7 +118,7 @@ func (s *Images) Start(ctx context.Context, by Caller, projectID string, ids []s
 	if _, err := s.batchByID(ctx, by, projectID, ids); err != nil {
 		return nil, err
 	}
-	if err := s.Store.Start(ctx, projectID, ids, s.Now(), by); err != nil {
+	if err := s.Store.Start(ctx, projectID, onlyIDs(ids), s.Now(), by); err != nil {
 		return nil, err
 	}
 	return s.tell(ctx, projectID, ids)
@@ -129,7 +130,7 @@ func (s *Images) Done(ctx context.Context, by Caller, projectID string, ids []st
 	if _, err := s.batchByID(ctx, by, projectID, ids); err != nil {
 		return nil, err
 	}
-	if err := s.Store.Done(ctx, projectID, ids, s.Now(), by); err != nil {
+	if err := s.Store.Done(ctx, projectID, onlyIDs(ids), s.Now(), by); err != nil {
 		return nil, err
 	}
 	return s.tell(ctx, projectID, ids)
@@ -193,7 +194,7 @@ func (s *Images) newImage(e Entry) (NewImage, error) {
 	}
 	switch {
 	case e.SizeBytes < 0:
-		return NewImage{}, Errorf(CodeInvalidSize, "size is %d; give the file's size in bytes", e.SizeBytes)
+		return NewImage{}, Errorf(CodeInvalidSize, "the size is missing or negative; give the file's size in bytes")
 	case e.SizeBytes > s.Limits.MaxObject:
 		return NewImage{}, Errorf(CodeTooLarge, "the file has %d bytes; %d are the most here", e.SizeBytes, s.Limits.MaxObject)
 	}
@@ -257,7 +258,7 @@ func (s *Images) batchByID(ctx context.Context, by Caller, projectID string, ids
 }
 
 func (s *Images) byID(ctx context.Context, projectID string, ids []string) (map[string]Image, error) {
-	images, err := s.Store.ByID(ctx, projectID, ids)
+	images, err := s.Store.ByID(ctx, projectID, onlyIDs(ids))
 	if err != nil {
 		return nil, err
 	}
@@ -268,6 +269,11 @@ func (s *Images) byID(ctx context.Context, projectID string, ids []string) (map[
 		}
 	}
 	return m, nil
+}
+
+// onlyIDs leaves out what can't be an id; a store may not even take it as text.
+func onlyIDs(ids []string) []string {
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !IsID(id) })
 }
 
 // tell answers each id with the image as it is now.

@@ -13,10 +13,10 @@ import (
 // Entry asks to register one image. What is wrong with it is told in its own
 // answer, so the description demands nothing here that would refuse the batch.
 type Entry struct {
-	Name  string `json:"name,omitempty" doc:"The file's name; / between folders. At most 255 bytes a segment, 1,024 in all." example:"100MEDIA/DJI_0001.JPG"`
-	SHA1  string `json:"sha1,omitempty" doc:"Of the file's bytes: 40 hex digits of either case." example:"da39a3ee5e6b4b0d3255bfef95601890afd80709"`
-	Size  *int64 `json:"size,omitempty" doc:"Bytes of the file." example:"4024770"`
-	Type  string `json:"type,omitempty" doc:"MIME type; by the name's extension when it is left out." example:"image/jpeg"`
+	Name  text   `json:"name,omitempty" doc:"Needed. The file's name; / between folders. At most 255 bytes a segment, 1,024 in all. Left out or unfit, this entry alone is answered invalid_name." example:"100MEDIA/DJI_0001.JPG"`
+	SHA1  string `json:"sha1,omitempty" doc:"Needed. Of the file's bytes: 40 hex digits of either case. Left out or unfit, this entry alone is answered invalid_sha1." example:"da39a3ee5e6b4b0d3255bfef95601890afd80709"`
+	Size  *int64 `json:"size,omitempty" doc:"Needed. Bytes of the file, exactly: the bucket takes no other number. Left out or negative, this entry alone is answered invalid_size; over the installation's limit, too_large." example:"4024770"`
+	Type  string `json:"type,omitempty" doc:"MIME type; by the name's extension when it is left out. Unfit, this entry alone is answered invalid_type." example:"image/jpeg"`
 	Start *bool  `json:"start,omitempty" default:"true" doc:"The upload begins now. With false, tell it later by images/start."`
 }
 
@@ -24,7 +24,7 @@ type Entry struct {
 type batchOfIDs struct {
 	ProjectPath
 	Body struct {
-		IDs []string `json:"ids" nullable:"false" doc:"Ids of images, at most 1,000."`
+		IDs []string `json:"ids" nullable:"false" doc:"Ids of images, at most 1,000. An id without an image is answered not_found in its own place." example:"[\"01KAHQZ0R4M8C3T5V7W9X1Y2Z3\"]"`
 	}
 }
 
@@ -33,17 +33,17 @@ func (f *face) mountBatches() {
 		ProjectPath
 		Body struct {
 			Bucket string  `json:"bucket,omitempty" doc:"A bucket's symbol; the nearest when it is left out." example:"Local"`
-			Images []Entry `json:"images" nullable:"false" doc:"At most 1,000."`
+			Images []Entry `json:"images" nullable:"false" doc:"At most 1,000. No field of an entry is required here, for each entry is answered on its own: what one lacks does not refuse the others."`
 		}
 	}
 	add(f, huma.Operation{
 		OperationID: "registerImages", Method: http.MethodPost, Path: "/v1/projects/{pid}/images/register", Tags: []string{"images"},
 		Summary:     "Ask to upload up to 1,000 files",
 		Description: "Each entry is answered on its own: it *exists*, or a *grant* to upload it, or a *problem*. Registering again is safe: an open image keeps its place, an Invalid one begins a further attempt.",
-	}, broker.ScopeUpload, func(ctx context.Context, by broker.Caller, in *register) (*Results, error) {
+	}, broker.ScopeUpload, func(ctx context.Context, by broker.Caller, in *register) (*resultsBody, error) {
 		entries := make([]broker.Entry, len(in.Body.Images))
 		for i, e := range in.Body.Images {
-			entries[i] = broker.Entry{Name: e.Name, SHA1: e.SHA1, SizeBytes: -1, Type: e.Type, Start: e.Start == nil || *e.Start}
+			entries[i] = broker.Entry{Name: string(e.Name), SHA1: e.SHA1, SizeBytes: -1, Type: e.Type, Start: e.Start == nil || *e.Start}
 			if e.Size != nil {
 				entries[i].SizeBytes = *e.Size
 			}
@@ -55,7 +55,7 @@ func (f *face) mountBatches() {
 	add(f, huma.Operation{
 		OperationID: "startImages", Method: http.MethodPost, Path: "/v1/projects/{pid}/images/start", Tags: []string{"images"},
 		Summary: "Tell that uploads begin",
-	}, broker.ScopeUpload, func(ctx context.Context, by broker.Caller, in *batchOfIDs) (*Results, error) {
+	}, broker.ScopeUpload, func(ctx context.Context, by broker.Caller, in *batchOfIDs) (*resultsBody, error) {
 		rs, err := f.Images.Start(ctx, by, in.PID, in.Body.IDs)
 		return f.results(ctx, rs), err
 	})
@@ -64,7 +64,7 @@ func (f *face) mountBatches() {
 		OperationID: "doneImages", Method: http.MethodPost, Path: "/v1/projects/{pid}/images/done", Tags: []string{"images"},
 		Summary:     "Tell that uploads ended",
 		Description: "A hint: the broker looks at once and believes what it sees. Any time, any number of times.",
-	}, broker.ScopeUpload, func(ctx context.Context, by broker.Caller, in *batchOfIDs) (*Results, error) {
+	}, broker.ScopeUpload, func(ctx context.Context, by broker.Caller, in *batchOfIDs) (*resultsBody, error) {
 		rs, err := f.Images.Done(ctx, by, in.PID, in.Body.IDs)
 		return f.results(ctx, rs), err
 	})
@@ -72,15 +72,15 @@ func (f *face) mountBatches() {
 	type regrant struct {
 		ProjectPath
 		Body struct {
-			Bucket string   `json:"bucket,omitempty" doc:"A bucket's symbol; the nearest when it is left out."`
-			IDs    []string `json:"ids" nullable:"false" doc:"Ids of images, at most 1,000."`
+			Bucket string   `json:"bucket,omitempty" doc:"A bucket's symbol; the nearest when it is left out." example:"Local"`
+			IDs    []string `json:"ids" nullable:"false" doc:"Ids of images, at most 1,000." example:"[\"01KAHQZ0R4M8C3T5V7W9X1Y2Z3\"]"`
 		}
 	}
 	add(f, huma.Operation{
 		OperationID: "regrantImages", Method: http.MethodPost, Path: "/v1/projects/{pid}/images/regrant", Tags: []string{"images"},
 		Summary:     "Get fresh grants for images that are still open",
 		Description: "For when a grant ended before its turn came in a long queue.",
-	}, broker.ScopeUpload, func(ctx context.Context, by broker.Caller, in *regrant) (*Results, error) {
+	}, broker.ScopeUpload, func(ctx context.Context, by broker.Caller, in *regrant) (*resultsBody, error) {
 		rs, err := f.Images.Regrant(ctx, by, in.PID, in.Body.Bucket, api.Client(ctx), in.Body.IDs)
 		return f.results(ctx, rs), err
 	})
@@ -88,14 +88,10 @@ func (f *face) mountBatches() {
 	type check struct {
 		ProjectPath
 		Body struct {
-			SHA1 []string `json:"sha1" nullable:"false" doc:"Digests in hex, at most 1,000."`
+			SHA1 []string `json:"sha1" nullable:"false" doc:"Digests in hex of either case, at most 1,000." example:"[\"da39a3ee5e6b4b0d3255bfef95601890afd80709\"]"`
 		}
 	}
-	type checked struct {
-		Body struct {
-			Results []Checked `json:"results" doc:"In the order of the digests."`
-		}
-	}
+	type checked struct{ Body CheckResults }
 	add(f, huma.Operation{
 		OperationID: "checkImages", Method: http.MethodPost, Path: "/v1/projects/{pid}/images/check", Tags: []string{"images"},
 		Summary: "Ask whether files are there, by sha1; changes nothing",

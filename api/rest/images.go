@@ -12,7 +12,7 @@ import (
 // ImagePath names an image.
 type ImagePath struct {
 	ProjectPath
-	ID string `path:"id" doc:"The image's id."`
+	ID string `path:"id" doc:"The image's id." example:"01KAHQZ0R4M8C3T5V7W9X1Y2Z3"`
 }
 
 type imageBody struct{ Body *Image }
@@ -23,12 +23,7 @@ func (f *face) mountImages() {
 		Paging
 		State string `query:"state" enum:"Pending,Uploading,Uploaded,Ready,Invalid,Removed" doc:"Only images of this state; without it all but the removed ones."`
 	}
-	type images struct {
-		Body struct {
-			Images     []*Image `json:"images" doc:"In the order of their registration."`
-			NextCursor string   `json:"next_cursor" doc:"Empty on the last page."`
-		}
-	}
+	type images struct{ Body ImagePage }
 	add(f, huma.Operation{
 		OperationID: "listImages", Method: http.MethodGet, Path: "/v1/projects/{pid}/images", Tags: []string{"images"},
 		Summary: "List a project's images, all or of one state",
@@ -50,12 +45,7 @@ func (f *face) mountImages() {
 		return out, nil
 	})
 
-	type oneImage struct {
-		Body struct {
-			*Image
-			History []HistoryEntry `json:"history" doc:"Who did what to it, oldest first."`
-		}
-	}
+	type oneImage struct{ Body ImageWithHistory }
 	add(f, huma.Operation{
 		OperationID: "getImage", Method: http.MethodGet, Path: "/v1/projects/{pid}/images/{id}", Tags: []string{"images"},
 		Summary: "One image with its facts, reasons and history",

@@ -15,32 +15,39 @@ import (
 type Bucket struct {
 	Symbol  string `json:"symbol" doc:"Its name in this API." example:"HongKong"`
 	Display string `json:"display" doc:"Its name for people." example:"Hong Kong"`
-	Cloud   string `json:"cloud" enum:"S3,OSS,MINIO"`
+	Cloud   string `json:"cloud" enum:"S3,OSS,MINIO" doc:"Its family."`
+}
+
+// Buckets are places to upload to.
+type Buckets struct {
+	Buckets []Bucket `json:"buckets" nullable:"false" doc:"Nearest first. Register takes the first one by itself."`
+}
+
+// Owner is a person who has projects and keys.
+type Owner struct {
+	ID    string `json:"id" doc:"26 characters."`
+	Email string `json:"email" doc:"In lower case; unique in the installation." example:"ada@example.com"`
+	Name  string `json:"name" doc:"May be empty."`
+}
+
+// Key is a key's record; its secret is told nowhere.
+type Key struct {
+	ID        string     `json:"id" doc:"26 characters; not the secret."`
+	Name      string     `json:"name" doc:"May be empty."`
+	Scopes    []string   `json:"scopes" nullable:"false" doc:"What it may do: read, upload, manage, admin. None implies another." example:"[\"read\",\"upload\"]"`
+	ProjectID string     `json:"project_id,omitempty" doc:"The only project that this key is for."`
+	Clouds    []string   `json:"clouds" nullable:"false" doc:"The only clouds that this key is for; empty: all."`
+	ExpiresAt *time.Time `json:"expires_at,omitempty" doc:"When it stops working; absent: never by itself."`
 }
 
 // Me is who calls.
 type Me struct {
-	Owner struct {
-		ID    string `json:"id"`
-		Email string `json:"email"`
-		Name  string `json:"name"`
-	} `json:"owner"`
-	Key struct {
-		ID        string     `json:"id"`
-		Name      string     `json:"name"`
-		Scopes    []string   `json:"scopes"`
-		ProjectID string     `json:"project_id,omitempty" doc:"The only project that this key is for."`
-		Clouds    []string   `json:"clouds" doc:"The only clouds that this key is for; empty: all."`
-		ExpiresAt *time.Time `json:"expires_at,omitempty"`
-	} `json:"key"`
+	Owner Owner `json:"owner" doc:"Whose key it is."`
+	Key   Key   `json:"key" doc:"The key that was used."`
 }
 
 func (f *face) mountPlaces() {
-	type nearest struct {
-		Body struct {
-			Buckets []Bucket `json:"buckets" doc:"Nearest first. Register takes the first one by itself."`
-		}
-	}
+	type nearest struct{ Body Buckets }
 	add(f, huma.Operation{
 		OperationID: "nearestBuckets", Method: http.MethodGet, Path: "/v1/buckets/nearest", Tags: []string{"places"},
 		Summary: "The buckets you may upload to, nearest first",

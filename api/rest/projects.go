@@ -41,7 +41,7 @@ type projectBody struct{ Body Project }
 func (f *face) mountProjects() {
 	type newProject struct {
 		Body struct {
-			Name string `json:"name" doc:"For people; need not be unique." example:"North face, November"`
+			Name text   `json:"name" doc:"For people; need not be unique. 1 to 255 bytes, without control characters." example:"North face, November"`
 			Kind string `json:"kind,omitempty" enum:"recon,files" default:"recon" doc:"recon takes images, files takes anything."`
 		}
 	}
@@ -49,7 +49,7 @@ func (f *face) mountProjects() {
 		OperationID: "createProject", Method: http.MethodPost, Path: "/v1/projects", Tags: []string{"projects"},
 		Summary: "Make a project", DefaultStatus: http.StatusCreated,
 	}, broker.ScopeUpload, func(ctx context.Context, by broker.Caller, in *newProject) (*projectBody, error) {
-		p, err := f.Projects.Create(ctx, by, in.Body.Name, broker.ProjectKind(in.Body.Kind))
+		p, err := f.Projects.Create(ctx, by, string(in.Body.Name), broker.ProjectKind(in.Body.Kind))
 		return &projectBody{project(p, nil)}, err
 	})
 
@@ -57,12 +57,7 @@ func (f *face) mountProjects() {
 		Paging
 		Query string `query:"q" doc:"An id, a prefix of one, or an exact name." maxLength:"255"`
 	}
-	type projects struct {
-		Body struct {
-			Projects   []Project `json:"projects" doc:"Newest first."`
-			NextCursor string    `json:"next_cursor" doc:"Empty on the last page."`
-		}
-	}
+	type projects struct{ Body ProjectPage }
 	add(f, huma.Operation{
 		OperationID: "listProjects", Method: http.MethodGet, Path: "/v1/projects", Tags: []string{"projects"},
 		Summary: "List your projects",

@@ -8,6 +8,9 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"reflect"
@@ -58,6 +61,8 @@ func mount(e *echo.Echo, o Options, first ...func(huma.Context, func(huma.Contex
 	config.DocsPath = "" // huma's page loads from elsewhere; ours is below
 	config.SchemasPath = ""
 	config.CreateHooks = nil // no $schema links in bodies
+	// A misspelt ?state= would otherwise answer with every image.
+	config.RejectUnknownQueryParameters = true
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"key": {Type: "http", Scheme: "bearer", Description: "A key, as `uploadbroker keys create` prints it. Its scopes are read, upload, manage and admin; each operation names the one it needs."},
 	}
@@ -66,6 +71,8 @@ func mount(e *echo.Echo, o Options, first ...func(huma.Context, func(huma.Contex
 		{Name: "images", Description: "Ask whether an image is there, get the right to upload it, follow it to its verdict."},
 		{Name: "places", Description: "Buckets, nearest first, and who you are."},
 	}
+	readable := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: readJSON}
+	config.Formats = map[string]huma.Format{"application/json": readable, "json": readable}
 	config.Transformers = append(config.Transformers, asProblem)
 	f := &face{Options: o}
 	f.api = humaecho.NewWithGroup(e, e.Group(""), config)
@@ -76,6 +83,7 @@ func mount(e *echo.Echo, o Options, first ...func(huma.Context, func(huma.Contex
 	f.mountBatches()
 	f.mountPlaces()
 	mountDocs(e)
+	tidy(f.api.OpenAPI())
 	return f.api.OpenAPI()
 }
 
@@ -109,7 +117,7 @@ func add[In, Out any](f *face, op huma.Operation, scope broker.Scope, h func(con
 		op.Responses = map[string]*huma.Response{}
 	}
 	op.Responses["default"] = &huma.Response{
-		Description: "A problem document. Its code says which.",
+		Description: "A problem document; its code says which. With retry_after comes the header Retry-After.",
 		Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: problem}},
 	}
 	huma.Register(f.api, op, func(ctx context.Context, in *In) (*Out, error) {
@@ -178,6 +186,13 @@ func asProblem(_ huma.Context, _ string, v any) (any, error) {
 		return v, nil
 	}
 	p := api.StatusProblem(m.Status, m.Detail, nil)
+	switch {
+	case m.Status >= http.StatusInternalServerError: // such as a body that broke off
+		return p, nil
+	case m.Status == http.StatusRequestEntityTooLarge:
+		p.Detail = fmt.Sprintf("the body has %d bytes or more; send several smaller ones", maxBody)
+		return p, nil
+	}
 	for _, d := range m.Errors {
 		p.Errors = append(p.Errors, api.FieldError{Location: d.Location, Message: d.Message})
 	}
@@ -189,6 +204,16 @@ func asProblem(_ huma.Context, _ string, v any) (any, error) {
 		p.Detail = "the request does not fit: " + strings.Join(said, "; ")
 	}
 	return p, nil
+}
+
+// readJSON says in words of this API what does not fit a field.
+func readJSON(data []byte, v any) error {
+	err := json.Unmarshal(data, v)
+	var misfit *json.UnmarshalTypeError
+	if errors.As(err, &misfit) {
+		return fmt.Errorf("%s can't be %s", misfit.Field, misfit.Value)
+	}
+	return err
 }
 
 // plainCurl reads what `curl -d` sends as the JSON that it is: this face takes no

@@ -57,6 +57,19 @@ func (s *Store) CountImages(ctx context.Context, projectID string) (broker.Count
 	return counts, wrap(err)
 }
 
+// CountImagesOf implements broker.ProjectStore.
+func (s *Store) CountImagesOf(ctx context.Context, projectIDs []string) (map[string]broker.Counts, error) {
+	rows, err := s.q.CountImagesOfProjects(ctx, projectIDs)
+	all := make(map[string]broker.Counts, len(projectIDs))
+	for _, r := range rows {
+		if all[r.ProjectID] == nil {
+			all[r.ProjectID] = broker.Counts{}
+		}
+		all[r.ProjectID][broker.State(r.State)] = int(r.N)
+	}
+	return all, wrap(err)
+}
+
 // RemoveProject implements broker.ProjectStore.
 func (s *Store) RemoveProject(ctx context.Context, id string, now, undoUntil time.Time, by broker.Caller) (broker.Project, error) {
 	err := s.inTx(ctx, func(_ pgx.Tx, q *sqlc.Queries) error {

@@ -2,17 +2,14 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"testing"
-
-	"github.com/alecthomas/kong"
 )
 
-// asProgram is set for a process of the test binary that is to be the program
-// with the client commands, for tests that kill it or need its exit code.
+// asProgram is set for a process of the test binary that is to be the program,
+// for tests that kill or interrupt it.
 const asProgram = "UPLOADBROKER_TEST_AS_PROGRAM"
 
 // TestAsProgram is no test: it is the program when asProgram is set. The
@@ -28,41 +25,16 @@ func TestAsProgram(t *testing.T) {
 			break
 		}
 	}
-	os.Exit(runProgram(args))
-}
-
-func runProgram(args []string) int {
-	var cli struct {
-		Upload uploadCmd `cmd:""`
-		Check  checkCmd  `cmd:""`
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	parser, err := kong.New(&cli, kong.Name("uploadbroker"), kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(stdio{os.Stdin, os.Stdout, os.Stderr}))
-	if err == nil {
-		var k *kong.Context
-		if k, err = parser.Parse(args); err == nil {
-			err = k.Run()
-		}
-	}
-	if err == nil {
-		return 0
-	}
-	if msg := err.Error(); msg != "" {
-		fmt.Fprintln(os.Stderr, "uploadbroker: "+msg)
-	}
-	if e, ok := err.(*exitError); ok {
-		return e.ExitCode()
-	}
-	return exitUsage
+	os.Exit(run(ctx, args, stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
 }
 
-// program is a command line of the client commands in a process of its own, with
-// an environment of its own.
+// program is a command line of the program in a process of its own, with an
+// environment of its own.
 func program(t *testing.T, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"-test.run=^TestAsProgram$", "--"}, args...)...)
-	cmd.Env = append([]string{asProgram + "=1", "LANG=C.UTF-8", "HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}, env...)
+	cmd.Env = append([]string{asProgram + "=1", "LANG=C.UTF-8", "PATH=" + os.Getenv("PATH")}, env...)
 	return cmd
 }

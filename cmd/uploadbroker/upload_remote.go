@@ -15,7 +15,7 @@ import (
 type remote struct {
 	Server  string `help:"Address of the server." placeholder:"URL" default:"http://127.0.0.1:8080" env:"UPLOADBROKER_SERVER" group:"Server"`
 	Key     string `help:"Key; better in $UPLOADBROKER_KEY, where other users of the machine can't read it." placeholder:"KEY" env:"UPLOADBROKER_KEY" group:"Server"`
-	KeyFile string `help:"File that holds the key." placeholder:"FILE" env:"UPLOADBROKER_KEY_FILE" type:"path" group:"Server"`
+	KeyFile string `help:"File that holds the key." placeholder:"FILE" env:"UPLOADBROKER_KEY_FILE" group:"Server"`
 }
 
 // client makes the client, or says what is missing and how to get it.

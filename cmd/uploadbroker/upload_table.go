@@ -118,18 +118,25 @@ func reportRow(f client.FileReport) tableRow {
 
 // summary is the line that scripts and people look for.
 func summary(s *screen, r client.Report) string {
-	ready, unfinished := r.Ready(), 0
+	ready, unjudged, unfinished := r.Ready(), 0, 0
 	for _, f := range r.Files {
-		if errors.Is(f.Err, client.ErrStopped) {
+		switch {
+		case !errors.Is(f.Err, client.ErrStopped):
+		case f.State == client.StateUploaded:
+			unjudged++
+		default:
 			unfinished++
 		}
 	}
-	bad := len(r.Files) - ready - unfinished
+	bad := len(r.Files) - ready - unjudged - unfinished
 	notColor := ""
 	if bad > 0 {
 		notColor = red
 	}
 	out := s.paint(green, count(ready)+" Ready") + ", " + s.paint(notColor, count(bad)+" not")
+	if unjudged > 0 {
+		out += ", " + s.paint(yellow, count(unjudged)+" not judged yet")
+	}
 	if unfinished > 0 {
 		out += ", " + s.paint(yellow, count(unfinished)+" not finished")
 	}

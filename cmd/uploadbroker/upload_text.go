@@ -68,6 +68,9 @@ func clock(d time.Duration) string {
 
 // took writes a time that has passed: 3.2 s, or as clock.
 func took(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%.2f s", d.Seconds())
+	}
 	if d < time.Minute {
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	}

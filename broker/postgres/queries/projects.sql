@@ -19,6 +19,10 @@ LIMIT @max_rows;
 -- name: CountImages :many
 SELECT state, count(*) AS n FROM images WHERE project_id = @project_id AND state <> 'Removed' GROUP BY state;
 
+-- name: CountImagesOfProjects :many
+SELECT project_id, state, count(*) AS n FROM images
+WHERE project_id = any(@project_ids::text[]) AND state <> 'Removed' GROUP BY project_id, state;
+
 -- name: RemoveProject :execrows
 UPDATE projects SET removed_at = @now::timestamptz, undo_until = @undo_until::timestamptz, sweep_at = @sweep_at::timestamptz
 WHERE id = @id AND removed_at IS NULL;

@@ -81,6 +81,37 @@ func (q *Queries) CountImages(ctx context.Context, projectID string) ([]CountIma
 	return items, nil
 }
 
+const countImagesOfProjects = `-- name: CountImagesOfProjects :many
+SELECT project_id, state, count(*) AS n FROM images
+WHERE project_id = any($1::text[]) AND state <> 'Removed' GROUP BY project_id, state
+`
+
+type CountImagesOfProjectsRow struct {
+	ProjectID string
+	State     string
+	N         int64
+}
+
+func (q *Queries) CountImagesOfProjects(ctx context.Context, projectIds []string) ([]CountImagesOfProjectsRow, error) {
+	rows, err := q.db.Query(ctx, countImagesOfProjects, projectIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CountImagesOfProjectsRow
+	for rows.Next() {
+		var i CountImagesOfProjectsRow
+		if err := rows.Scan(&i.ProjectID, &i.State, &i.N); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const createProject = `-- name: CreateProject :exec
 INSERT INTO projects (id, owner_id, name, kind, tag, created_at)
 VALUES ($1, $2, $3, $4, $5, $6)
