@@ -10,9 +10,15 @@ import (
 	"github.com/uploadbroker/uploadbroker/broker/postgres/sqlc"
 )
 
-// Register implements broker.ImageStore. What is already there is answered from
-// a plain read, so that sending a folder again writes nothing.
+// Register implements broker.ImageStore. Small batches that come at the same time
+// share a transaction.
 func (s *Store) Register(ctx context.Context, b broker.RegisterBatch) ([]broker.Image, error) {
+	return s.registrar.Register(ctx, b)
+}
+
+// register registers one batch. What is already there is answered from a plain
+// read, so that sending a folder again writes nothing.
+func (s *Store) register(ctx context.Context, b broker.RegisterBatch) ([]broker.Image, error) {
 	digests := make([]broker.SHA1, len(b.Images))
 	for i, n := range b.Images {
 		digests[i] = n.SHA1

@@ -31,9 +31,10 @@ import (
 
 // Store is the database. All its methods may be called at once.
 type Store struct {
-	pool  *pgxpool.Pool
-	q     *sqlc.Queries
-	river *river.Client[pgx.Tx] // inserts only
+	pool      *pgxpool.Pool
+	q         *sqlc.Queries
+	river     *river.Client[pgx.Tx] // inserts only
+	registrar *registrar
 }
 
 // Open connects to the database; it does not migrate it. The pool closes with
@@ -56,7 +57,9 @@ func Open(ctx context.Context, dsn string, maxConns int32) (*Store, error) {
 		pool.Close()
 		return nil, fmt.Errorf("make the job inserter: %w", err)
 	}
-	return &Store{pool: pool, q: sqlc.New(pool), river: client}, nil
+	s := &Store{pool: pool, q: sqlc.New(pool), river: client}
+	s.registrar = &registrar{register: s.register, queues: map[destination]*queue{}}
+	return s, nil
 }
 
 // Close ends all connections.

@@ -55,10 +55,12 @@ WITH want AS (
     ON CONFLICT (project_id, declared_sha1) WHERE state <> 'Removed' DO UPDATE SET
         state = CASE WHEN images.state = 'Uploading' THEN 'Uploading' ELSE excluded.state END,
         started_at = CASE WHEN images.state = 'Uploading' THEN images.started_at ELSE excluded.started_at END,
-        attempt = images.attempt + (images.state = 'Invalid')::integer,
+        -- An image that came back by undo counts on from those that came and went
+        -- meanwhile: excluded.attempt is one more than theirs.
+        attempt = CASE WHEN images.state = 'Invalid' THEN greatest(images.attempt + 1, excluded.attempt) ELSE images.attempt END,
         name = CASE WHEN images.state = 'Invalid' THEN excluded.name ELSE images.name END,
         filename = CASE WHEN images.state = 'Invalid'
-            THEN attempt_filename(images.declared_sha1, images.attempt + 1, coalesce(substring(excluded.filename FROM '\.[a-z0-9]+$'), ''))
+            THEN attempt_filename(images.declared_sha1, greatest(images.attempt + 1, excluded.attempt), coalesce(substring(excluded.filename FROM '\.[a-z0-9]+$'), ''))
             ELSE images.filename END,
         declared_size = excluded.declared_size, declared_type = excluded.declared_type,
         grants_end = greatest(images.grants_end, excluded.grants_end),
