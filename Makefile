@@ -62,9 +62,9 @@ generate: ## write the generated code anew (SQL, GraphQL)
 	go generate ./...
 
 .PHONY: bench
-bench: ## run the benchmarks
+bench: ## registration, look-ups, presigning, files to Ready, beside named peers
 	@./deploy/setup.sh run
-	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 30m ./cmd/uploadbroker
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 30m ./cmd/uploadbroker ./storage/s3
 
 .PHONY: build
 build: ## build bin/uploadbroker

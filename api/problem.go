@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -127,6 +128,12 @@ func newProblem(status int, code broker.Code, detail string, cause error) *Probl
 		detail = "there is nothing at this address; /docs tells what there is"
 	case status == http.StatusMethodNotAllowed:
 		detail = "this address does not take this method; /docs tells which it takes"
+	case status == http.StatusRequestEntityTooLarge:
+		detail = "the body is too large"
+	case status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests:
+		detail = "try again in a while"
+	default:
+		detail = "the request can't be answered: " + strings.ToLower(http.StatusText(status))
 	}
 	return &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: detail, cause: cause}
 }

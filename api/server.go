@@ -49,7 +49,7 @@ func New(o Options) *echo.Echo {
 
 	e.Pre(requestID)
 	e.Use(accessLog(o.Log), middleware.RecoverWithConfig(middleware.RecoverConfig{
-		DisablePrintStack: true,
+		DisableStackAll: true, // of the goroutine that panicked; LogErrorFunc gets it
 		LogErrorFunc: func(c echo.Context, err error, stack []byte) error {
 			return errors.Join(err, errors.New(string(stack)))
 		},

@@ -91,22 +91,30 @@ func baseURL(r *http.Request, o Options) string {
 		scheme = "https"
 	}
 	if trusted(remoteAddr(r), o.TrustedProxies) {
-		// The nearest proxy's word is the last one of a list.
-		if h := lastOf(r.Header.Get("X-Forwarded-Host")); isHost(h) {
+		if h := lastOf(r.Header.Values("X-Forwarded-Host")); isHost(h) {
 			host = h
 		}
-		if p := lastOf(r.Header.Get("X-Forwarded-Proto")); p == "http" || p == "https" {
+		if p := lastOf(r.Header.Values("X-Forwarded-Proto")); p == "http" || p == "https" {
 			scheme = p
 		}
 	}
 	return scheme + "://" + host
 }
 
-func lastOf(list string) string {
+// lastOf is the nearest proxy's word: the last of a list, be it on one line or on
+// several. What stands before it, the client could have written himself.
+func lastOf(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	list := lines[len(lines)-1]
 	return strings.TrimSpace(list[strings.LastIndexByte(list, ',')+1:])
 }
 
-// isHost accepts a host with an optional port: enough to build a URL from.
+// isHost accepts a host name or address with an optional port: enough to build a
+// URL from.
 func isHost(s string) bool {
-	return s != "" && !strings.ContainsAny(s, "/\\?#@ \t\"'<>")
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-._:[]", r)
+	})
 }

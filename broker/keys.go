@@ -7,6 +7,7 @@ import (
 	"encoding/base32"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // MinSecretLen is the least length of a secret that an operator chooses himself.
@@ -115,7 +116,8 @@ func errBadKey() error {
 func (k *Keys) CreateOwner(ctx context.Context, email, name string) (Owner, error) {
 	email = strings.ToLower(strings.TrimSpace(email))
 	local, domain, ok := strings.Cut(email, "@")
-	if !ok || local == "" || domain == "" || len(email) > 254 || strings.ContainsAny(email, " \t\r\n\"<>,;") || strings.Contains(domain, "@") {
+	if !ok || local == "" || domain == "" || len(email) > 254 || strings.Contains(domain, "@") ||
+		strings.ContainsAny(email, "\"<>,;") || strings.ContainsFunc(email, notPlain) {
 		return Owner{}, Errorf(CodeInvalid, "%q is not an email address", email)
 	}
 	if name != "" {
@@ -153,8 +155,9 @@ func (k *Keys) Create(ctx context.Context, owner Owner, n NewKey) (Key, string, 
 	}
 	if n.Secret == "" {
 		n.Secret = NewSecret()
-	} else if len(n.Secret) < MinSecretLen || len(n.Secret) > 512 {
-		return Key{}, "", Errorf(CodeInvalid, "a key's secret must have %d to 512 characters", MinSecretLen)
+	} else if len(n.Secret) < MinSecretLen || len(n.Secret) > 512 || strings.TrimSpace(n.Secret) != n.Secret || strings.ContainsFunc(n.Secret, notASCII) {
+		// It travels in a header, whose ends are trimmed on the way.
+		return Key{}, "", Errorf(CodeInvalid, "a key's secret must have %d to 512 characters, printable ASCII without a space at either end", MinSecretLen)
 	}
 	now := k.Now()
 	key := Key{
@@ -166,8 +169,18 @@ func (k *Keys) Create(ctx context.Context, owner Owner, n NewKey) (Key, string, 
 		key.ExpiresAt = &end
 	}
 	id, err := k.Store.CreateKey(ctx, key, hashSecret(n.Secret))
+	if err != nil {
+		return Key{}, "", err
+	}
 	key.ID = id
-	return key, n.Secret, err
+	return key, n.Secret, nil
+}
+
+func notASCII(r rune) bool { return r < ' ' || r > '~' }
+
+// notPlain reports spaces, control characters, and what is no character at all.
+func notPlain(r rune) bool {
+	return unicode.IsSpace(r) || unicode.IsControl(r) || r == unicode.ReplacementChar
 }
 
 // Bootstrapped is what the start of a server must tell.

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -75,7 +76,7 @@ func (w *world) adaStored(t *testing.T) broker.Owner {
 
 func TestLastUse(t *testing.T) {
 	w := newWorld(t)
-	_, secret, err := w.keys.Create(t.Context(), w.ada, broker.NewKey{})
+	key, secret, err := w.keys.Create(t.Context(), w.ada, broker.NewKey{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,11 +89,11 @@ func TestLastUse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		last := keys[len(keys)-1].LastUsed
-		if last == nil {
+		i := slices.IndexFunc(keys, func(k broker.Key) bool { return k.ID == key.ID })
+		if i < 0 || keys[i].LastUsed == nil {
 			t.Fatal("no use was noted")
 		}
-		return last.UTC()
+		return keys[i].LastUsed.UTC()
 	}
 	first := w.time()
 	if got := used(); !got.Equal(first) {
@@ -114,7 +115,7 @@ func TestCreateRefuses(t *testing.T) {
 		"a short secret":         {Secret: "fifteen-letters"},
 		"a long secret":          {Secret: strings.Repeat("x", 513)},
 		"an end in the past":     {TTL: -1},
-		"a secret with a space":  {Secret: "sixteen letters it is"},
+		"a space at its end":     {Secret: "sixteen-letters-it-is "},
 		"a secret with a tab":    {Secret: "sixteen\tletters it is"},
 		"no header takes it":     {Secret: "aпароль-пароль-пароль"},
 		"a secret with a NUL":    {Secret: "sixteen-letters\x00x"},
@@ -131,7 +132,7 @@ func TestCreateRefuses(t *testing.T) {
 	}
 	_, _, err := w.keys.Create(t.Context(), w.ada, broker.NewKey{Name: "a\nb"})
 	wantCode(t, err, broker.CodeInvalidName)
-	if _, _, err := w.keys.Create(t.Context(), w.ada, broker.NewKey{Secret: "sixteen-letters!"}); err != nil {
+	if _, _, err := w.keys.Create(t.Context(), w.ada, broker.NewKey{Secret: "sixteen letters!"}); err != nil {
 		t.Errorf("16 characters: %v", err)
 	}
 }

@@ -99,13 +99,16 @@ func (w *world) project(t *testing.T) broker.Project {
 type fakeSigner struct {
 	mu   sync.Mutex
 	fail error
-	last broker.Binding
+
+	last  broker.Binding
+	count int
 }
 
 func (s *fakeSigner) SignPut(_ context.Context, key string, bind broker.Binding, ttl time.Duration) (broker.Request, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last = bind
+	s.count++
 	return broker.Request{Method: "PUT", URL: fmt.Sprintf("https://bucket.example/%s?for=%s", key, ttl)}, s.fail
 }
 
@@ -114,5 +117,15 @@ func wantCode(t *testing.T, err error, want broker.Code) {
 	t.Helper()
 	if got := broker.CodeOf(err); got != want {
 		t.Errorf("the code is %q, want %q: %v", got, want, err)
+	}
+}
+
+// judge gives an Uploaded image (of etag "e") its verdict.
+func (w *world) judge(t *testing.T, img broker.Image, reasons ...broker.Reason) {
+	t.Helper()
+	j := postgres.Judging{ValidateArgs: broker.ValidateArgs{ImageID: img.ID, Attempt: img.Attempt, ETag: "e"}, Holder: "test"}
+	moved, err := w.store.Judge(t.Context(), j, broker.Verdict{SHA1: img.SHA1, Size: 1, CRC32: 7, Reasons: reasons}, w.time())
+	if err != nil || !moved {
+		t.Fatalf("judged: %t, %v", moved, err)
 	}
 }

@@ -47,6 +47,7 @@ type putVerdict int
 
 const (
 	putFailed     putVerdict = iota // try again
+	putBusy                         // try again, for as long as anything else may be waited for
 	putEnded                        // try again with a fresh grant
 	putOtherBytes                   // the bytes are not those that the grant is for
 	putRefused                      // give the file up
@@ -58,13 +59,17 @@ func (f *putFault) verdict() putVerdict {
 	switch f.code {
 	case "BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "IncompleteBody":
 		return putOtherBytes
-	case "RequestTimeout", "OperationAborted", "SlowDown", "ServiceUnavailable", "InternalError":
+	case "RequestTimeout", "OperationAborted", "InternalError":
 		return putFailed
+	case "SlowDown", "ServiceUnavailable":
+		return putBusy
 	}
 	switch {
-	case f.local, f.status == 0, f.status >= 500,
-		f.status == http.StatusRequestTimeout, f.status == http.StatusConflict,
-		f.status == http.StatusTooEarly, f.status == http.StatusTooManyRequests:
+	case f.status == http.StatusTooManyRequests, f.status == http.StatusBadGateway,
+		f.status == http.StatusServiceUnavailable, f.status == http.StatusGatewayTimeout:
+		return putBusy
+	case f.local, f.status == 0, f.status >= 500, f.status == http.StatusRequestTimeout,
+		f.status == http.StatusConflict, f.status == http.StatusTooEarly:
 		return putFailed
 	case f.status == http.StatusForbidden, f.status == http.StatusUnauthorized,
 		f.code == "ExpiredToken", f.code == "InvalidToken", f.code == "RequestExpired":

@@ -79,8 +79,16 @@ func (r *run) sendAll(ctx context.Context) {
 func (r *run) send(ctx context.Context, it *item) {
 	r.line.begin()
 	renewals, strikes, try := 0, 0, 0
+	var busy struct { // since when the bucket says that it can't now, and what it had taken by then
+		since time.Time
+		taken int
+	}
 	for {
 		if r.moved(it) && !r.again(ctx, it, false) {
+			return
+		}
+		if it.grant == nil { // it waited for another and only its stamp has changed
+			r.toRegister.push(it)
 			return
 		}
 		if renewals == 0 && r.c.serverNow().Add(grantMargin).After(it.grant.ExpiresAt) {
@@ -121,6 +129,20 @@ func (r *run) send(ctx context.Context, it *item) {
 			}
 			if was == it.sha1 {
 				strikes++
+			}
+		case putBusy:
+			r.trouble(f)
+			after, _ := r.line.state()
+			if busy.since.IsZero() {
+				busy.since, busy.taken = time.Now(), before
+			}
+			if time.Since(busy.since) > r.opts.Patience {
+				if after == busy.taken { // nor did it take any other file
+					r.stop("sending", fmt.Errorf("nothing gets through to the bucket: %w", f))
+				} else {
+					r.fail(it, f)
+				}
+				return
 			}
 		case putFailed:
 			if !f.local {

@@ -252,19 +252,30 @@ func (r *run) learn(it *item, got reading) {
 	}
 }
 
-// settle ends an item, and with it those that have the same bytes.
+// settle ends an item, and with it those that have the same bytes. Of those, one
+// that has changed while it waited is read again and goes its own way.
 func (r *run) settle(it *item, change func(*FileReport)) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.settleOne(it, change)
-	for _, d := range it.dups {
+	dups := it.dups
+	it.dups = nil
+	r.mu.Unlock()
+	for _, d := range dups {
+		if r.moved(d) {
+			r.free(d)
+			r.toSend.push(d)
+			continue
+		}
+		r.mu.Lock()
 		r.settleOne(d, func(rep *FileReport) {
 			rep.SameAs = it.Name
 			rep.Existed = it.rep.Existed
 			change(rep)
 		})
+		r.mu.Unlock()
 	}
-	it.dups = nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.left == 0 {
 		r.cancel(errFinished)
 	}
@@ -316,12 +327,17 @@ func (r *run) release(it *item) {
 	}
 	r.mu.Unlock()
 	for _, d := range dups {
-		r.spare(d, false)
-		r.mu.Lock()
-		d.isDup = false
-		r.mu.Unlock()
+		r.free(d)
 	}
 	r.toRegister.push(dups...)
+}
+
+// free makes an item wait for no other.
+func (r *run) free(d *item) {
+	r.spare(d, false)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d.isDup = false
 }
 
 // spare counts an item's bytes as not to be sent, or again as to be sent.

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/uploadbroker/uploadbroker/broker"
 )
 
 // tidy takes out of the description what huma puts there for everybody and is not
@@ -14,6 +16,12 @@ func tidy(d *huma.OpenAPI) {
 	all := d.Components.Schemas.Map()
 	delete(all, "ErrorModel")
 	delete(all, "ErrorDetail")
+	// The codes are a list that grows, and so no enum.
+	codes := make([]string, 0, len(broker.AllCodes()))
+	for _, c := range broker.AllCodes() {
+		codes = append(codes, string(c))
+	}
+	all["Problem"].Properties["code"].Description += " Those so far: " + strings.Join(codes, ", ") + "."
 	sent := map[string]bool{}
 	for _, path := range d.Paths {
 		for _, op := range []*huma.Operation{path.Get, path.Post, path.Put, path.Patch, path.Delete} {

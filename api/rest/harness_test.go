@@ -4,25 +4,18 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha1"
-	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
-	"maps"
-	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/jackc/pgx/v5"
 	"github.com/labstack/echo/v4"
 
 	"github.com/uploadbroker/uploadbroker/api"
@@ -250,142 +243,6 @@ func (f *fixture) judge(t *testing.T, img broker.Image, reasons ...broker.Reason
 }
 
 func digest(content string) string { return fmt.Sprintf("%x", sha1.Sum([]byte(content))) }
-
-// answer is what a call got.
-type answer struct {
-	status int
-	header http.Header
-	body   []byte
-	op     string // the operation that answered, "" for none
-}
-
-// into reads the answer's JSON.
-func (a answer) into(t *testing.T, v any) {
-	t.Helper()
-	if err := json.Unmarshal(a.body, v); err != nil {
-		t.Fatalf("%v in %s", err, a.body)
-	}
-}
-
-// problem reads the answer as a problem document and checks what all of them
-// have in common.
-func (a answer) problem(t *testing.T) api.Problem {
-	t.Helper()
-	var p api.Problem
-	if got := a.header.Get("Content-Type"); got != "application/problem+json" {
-		t.Fatalf("content type %q of %d %s", got, a.status, a.body)
-	}
-	a.into(t, &p)
-	if p.Status != a.status || p.Title != http.StatusText(a.status) || p.Type != "about:blank" || p.Code == "" || p.Detail == "" {
-		t.Errorf("problem document %s with status %d", a.body, a.status)
-	}
-	return p
-}
-
-// call sends a request. body is nil, a string of what is sent as it is, or a
-// value for JSON. headers are pairs.
-func (f *fixture) call(t *testing.T, key, method, path string, body any, headers ...string) answer {
-	t.Helper()
-	var reader io.Reader
-	switch b := body.(type) {
-	case nil:
-	case string:
-		reader = strings.NewReader(b)
-	default:
-		text, err := json.Marshal(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		reader = bytes.NewReader(text)
-	}
-	r, err := http.NewRequestWithContext(t.Context(), method, f.URL+path, reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if body != nil {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	if key != "" {
-		r.Header.Set("Authorization", "Bearer "+key)
-	}
-	for i := 0; i < len(headers); i += 2 {
-		if headers[i] == "Host" {
-			r.Host = headers[i+1]
-			continue
-		}
-		r.Header.Add(headers[i], headers[i+1])
-	}
-	return f.send(t, r)
-}
-
-func (f *fixture) send(t *testing.T, r *http.Request) answer {
-	t.Helper()
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	resp, err := client.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer{resp.StatusCode, resp.Header, text, resp.Header.Get(operationHeader)}
-}
-
-// ok is call for what must work.
-func (f *fixture) ok(t *testing.T, method, path string, body, into any) {
-	t.Helper()
-	a := f.call(t, f.secret, method, path, body)
-	if a.status/100 != 2 {
-		t.Fatalf("%s %s: %d %s", method, path, a.status, a.body)
-	}
-	if into != nil {
-		a.into(t, into)
-	}
-}
-
-// snapshot is the content of every table, less the moment at which a key was
-// last used.
-func (f *fixture) snapshot(t *testing.T) map[string]string {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), f.dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.Background())
-	rows, err := conn.Query(t.Context(), "select table_name::text from information_schema.tables where table_schema = current_schema()")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil || !slices.Contains(tables, "images") || !slices.Contains(tables, "audit") {
-		t.Fatal(tables, err)
-	}
-	content := map[string]string{}
-	for _, table := range tables {
-		var text string
-		if err := conn.QueryRow(t.Context(), fmt.Sprintf(
-			"select coalesce(string_agg(r, E'\\n' order by r), '') from (select (to_jsonb(x) - 'last_used_at')::text as r from %q x) s", table)).Scan(&text); err != nil {
-			t.Fatal(err)
-		}
-		content[table] = text
-	}
-	return content
-}
-
-// unchanged fails the test when f changed any row.
-func (f *fixture) unchanged(t *testing.T, what string, do func()) {
-	t.Helper()
-	before := f.snapshot(t)
-	do()
-	after := f.snapshot(t)
-	for _, table := range slices.Sorted(maps.Keys(after)) {
-		if before[table] != after[table] {
-			t.Errorf("%s changed the table %s\nfrom %s\nto   %s", what, table, before[table], after[table])
-		}
-	}
-}
 
 // logBuffer keeps the log of a server.
 type logBuffer struct {

@@ -20,8 +20,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
 	"github.com/labstack/echo/v4"
-	"github.com/swaggest/swgui"
-	"github.com/swaggest/swgui/v5emb"
 
 	"github.com/uploadbroker/uploadbroker/api"
 	"github.com/uploadbroker/uploadbroker/broker"
@@ -108,6 +106,12 @@ func add[In, Out any](f *face, op huma.Operation, scope broker.Scope, h func(con
 	if scope != anyScope {
 		op.Security = []map[string][]string{{"key": {string(scope)}}}
 	}
+	// Readers of the page don't see the scopes of a bearer's security.
+	need := "Needs a key of any scope."
+	if scope != anyScope {
+		need = fmt.Sprintf("Needs a key with the scope `%s`.", scope)
+	}
+	op.Description = strings.TrimSpace(op.Description + "\n\n" + need)
 	op.Metadata = map[string]any{scopeKey: scope}
 	op.MaxBodyBytes = maxBody
 	op.BodyReadTimeout = bodyTimeout
@@ -226,22 +230,4 @@ func plainCurl(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return next(c)
 	}
-}
-
-// mountDocs serves a page that renders the description, from this program alone.
-func mountDocs(e *echo.Echo) {
-	page := v5emb.NewHandlerWithConfig(swgui.Config{
-		Title: "uploadbroker API", SwaggerJSON: "/openapi.json", BasePath: "/docs/",
-		SettingsUI: map[string]string{"defaultModelsExpandDepth": "0", "tryItOutEnabled": "true", "persistAuthorization": "false"},
-	})
-	h := func(c echo.Context) error {
-		c.Response().Header().Set("Content-Security-Policy",
-			"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'")
-		c.Response().Header().Set("X-Content-Type-Options", "nosniff")
-		page.ServeHTTP(c.Response(), c.Request())
-		return nil
-	}
-	e.GET("/docs", func(c echo.Context) error { return c.Redirect(http.StatusMovedPermanently, "/docs/") })
-	e.GET("/docs/", h)
-	e.GET("/docs/*", h)
 }

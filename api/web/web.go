@@ -65,6 +65,9 @@ func Mount(e *echo.Echo, o Options) {
 	}
 	serve := http.StripPrefix("/static/", http.FileServerFS(files))
 	e.GET("/static/*", func(c echo.Context) error {
+		if info, err := fs.Stat(files, c.Param("*")); err != nil || info.IsDir() {
+			return echo.ErrNotFound
+		}
 		headers(c)
 		c.Response().Header().Set("Cache-Control", "public, max-age=300")
 		serve.ServeHTTP(c.Response(), c.Request())
@@ -87,10 +90,22 @@ func headers(c echo.Context) {
 // sameSite refuses forms that another site sent.
 func (f *face) sameSite(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if err := f.origin.Check(c.Request()); err != nil {
+		r := c.Request()
+		// A proxy may have changed Host: the page's own address is the one by which
+		// the browser reached us.
+		origin := r.Header.Get("Origin")
+		own := origin != "" && strings.HasPrefix(api.Absolute(r.Context(), "/"), origin+"/")
+		if err := f.origin.Check(r); err != nil && !own {
 			return broker.Errorf(broker.CodeNotAllowed, "this form must be sent from its own page")
 		}
-		c.Request().Body = http.MaxBytesReader(c.Response(), c.Request().Body, maxForm)
+		r.Body = http.MaxBytesReader(c.Response(), r.Body, maxForm)
+		if err := r.ParseForm(); err != nil {
+			var large *http.MaxBytesError
+			if errors.As(err, &large) {
+				return broker.Errorf(broker.CodeTooLarge, "the form is over %d bytes", large.Limit)
+			}
+			return broker.Errorf(broker.CodeInvalid, "this is no form")
+		}
 		return next(c)
 	}
 }
@@ -114,6 +129,8 @@ func (f *face) home(c echo.Context) error {
 	}
 	data := struct {
 		Owner    *broker.Owner
+		MayRead  bool
+		More     bool // there are more than these
 		Projects []row
 	}{}
 	caller, err := f.session(c)
@@ -123,18 +140,21 @@ func (f *face) home(c echo.Context) error {
 		return err
 	default:
 		data.Owner = &caller.Owner
-		list, err := f.Projects.List(ctx, caller, "", broker.Page{Limit: maxProjects})
-		if err != nil && broker.CodeOf(err) != broker.CodeNotAllowed {
+		if data.MayRead = caller.Can(broker.ScopeRead); !data.MayRead {
+			break
+		}
+		list, counts, err := f.Projects.ListWithCounts(ctx, caller, "", broker.Page{Limit: maxProjects + 1})
+		if err != nil {
 			return err
 		}
-		for _, p := range list {
-			_, counts, err := f.Projects.Get(ctx, caller, p.ID)
-			if err != nil {
-				return err
-			}
+		if data.More = len(list) > maxProjects; data.More {
+			list = list[:maxProjects]
+		}
+		for i, p := range list {
+			n := counts[i]
 			data.Projects = append(data.Projects, row{
-				Project: p, Ready: counts[broker.StateReady], Invalid: counts[broker.StateInvalid],
-				Open: counts[broker.StatePending] + counts[broker.StateUploading] + counts[broker.StateUploaded],
+				Project: p, Ready: n[broker.StateReady], Invalid: n[broker.StateInvalid],
+				Open: n[broker.StatePending] + n[broker.StateUploading] + n[broker.StateUploaded],
 			})
 		}
 	}
@@ -153,10 +173,12 @@ func (f *face) signIn(c echo.Context) error {
 	var secret string
 	var ttl time.Duration
 	var err error
-	if code := c.FormValue("code"); code != "" {
+	// Of the body only: a secret in a query ends up in logs.
+	form := c.Request().PostForm
+	if code := form.Get("code"); code != "" {
 		secret, ttl, err = f.Keys.TradeCode(ctx, code)
 	} else {
-		secret, ttl, err = f.Keys.SignIn(ctx, strings.TrimSpace(c.FormValue("key")))
+		secret, ttl, err = f.Keys.SignIn(ctx, strings.TrimSpace(form.Get("key")))
 	}
 	var known *broker.Error
 	if errors.As(err, &known) && known.Code == broker.CodeUnauthenticated {

@@ -130,7 +130,9 @@ func (s *Store) UndoRemoveImage(ctx context.Context, projectID, id string, now t
 		}
 		switch broker.State(state) {
 		case broker.StatePending, broker.StateUploading:
-			return q.WakeWatchesOf(ctx, sqlc.WakeWatchesOfParams{ProjectID: projectID, Ids: []string{id}})
+			// All of them, due or not: a look that does not see this image yet
+			// then waits for the row before it lets the watch sleep.
+			return q.WakeAllWatches(ctx, projectID)
 		case broker.StateUploaded: // its job may have found it removed
 			return s.insertValidation(ctx, tx, q, projectID, id)
 		}

@@ -86,6 +86,9 @@ func (s *Store) ListKeys(ctx context.Context, ownerID string) ([]broker.Key, err
 
 // RevokeKey implements broker.KeyStore.
 func (s *Store) RevokeKey(ctx context.Context, idPrefix string, now time.Time) (broker.Key, error) {
+	if !broker.IsIDPrefix(idPrefix) { // every id begins with ""
+		return broker.Key{}, errNoKey(idPrefix)
+	}
 	var key broker.Key
 	err := s.inTx(ctx, func(_ pgx.Tx, q *sqlc.Queries) error {
 		rows, err := q.KeysByPrefix(ctx, idPrefix)
@@ -93,7 +96,7 @@ func (s *Store) RevokeKey(ctx context.Context, idPrefix string, now time.Time) (
 		case err != nil:
 			return err
 		case len(rows) == 0:
-			return broker.Errorf(broker.CodeNotFound, "no key's id begins with %q; `uploadbroker keys list` shows the ids", idPrefix)
+			return errNoKey(idPrefix)
 		case len(rows) > 1:
 			return broker.Errorf(broker.CodeConflict, "several keys' ids begin with %q; give more of it", idPrefix)
 		}
@@ -105,6 +108,10 @@ func (s *Store) RevokeKey(ctx context.Context, idPrefix string, now time.Time) (
 			map[string]any{"key": key.ID})
 	})
 	return key, err
+}
+
+func errNoKey(idPrefix string) error {
+	return broker.Errorf(broker.CodeNotFound, "no key's id begins with %q; `uploadbroker keys list` shows the ids", idPrefix)
 }
 
 // TouchKey implements broker.KeyStore.

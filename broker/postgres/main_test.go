@@ -55,3 +55,72 @@ func (f *fixture) newProject(t interface {
 	}
 	return p
 }
+
+// exec changes rows behind the store's back, as the passing of time would.
+func (f *fixture) exec(t testing.TB, sql string, args ...any) {
+	t.Helper()
+	if _, err := f.Pool().Exec(context.Background(), sql, args...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// scan reads one value.
+func scan[T any](t testing.TB, f *fixture, sql string, args ...any) T {
+	t.Helper()
+	var v T
+	if err := f.Pool().QueryRow(context.Background(), sql, args...).Scan(&v); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	return v
+}
+
+// batchOf asks to register images of these numbers, whose bytes digest tells.
+func (f *fixture) batchOf(projectID, bucket string, numbers ...int) broker.RegisterBatch {
+	now := time.Now()
+	b := broker.RegisterBatch{
+		ProjectID: projectID, Bucket: bucket, Kind: broker.GrantRequest, Now: now, ExpiresAt: now.Add(grantFor), By: f.by,
+	}
+	for _, n := range numbers {
+		b.Images = append(b.Images, broker.NewImage{
+			ID: broker.NewID(now), Name: "a.jpg", SHA1: digest(n), SizeBytes: 3, Type: "image/jpeg", Ext: "jpg",
+		})
+	}
+	return b
+}
+
+func (f *fixture) registerOne(t testing.TB, projectID, bucket string, number int) broker.Image {
+	t.Helper()
+	images, err := f.Register(context.Background(), f.batchOf(projectID, bucket, number))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return images[0]
+}
+
+// seeOne shows the store an object at the image's key; it tells whether it moved.
+func (f *fixture) seeOne(t testing.TB, img broker.Image, bucket, etag string) bool {
+	t.Helper()
+	n, err := f.See(context.Background(), img.ProjectID, bucket, []broker.Seen{{
+		Bucket: bucket, ProjectID: img.ProjectID, Filename: img.Filename, ETag: etag, SizeBytes: 3,
+	}}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n == 1
+}
+
+func (f *fixture) image(t testing.TB, id string) broker.Image {
+	t.Helper()
+	images, err := f.ByID(context.Background(), scan[string](t, f, `SELECT project_id FROM images WHERE id = $1`, id), []string{id})
+	if err != nil || len(images) != 1 {
+		t.Fatalf("%d images, %v", len(images), err)
+	}
+	return images[0]
+}
+
+func wantCode(t testing.TB, err error, want broker.Code) {
+	t.Helper()
+	if got := broker.CodeOf(err); got != want {
+		t.Errorf("the code is %q, want %q: %v", got, want, err)
+	}
+}

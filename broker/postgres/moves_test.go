@@ -58,7 +58,7 @@ func deeds(images int) *rapid.Generator[deed] {
 	})
 }
 
-func digest(i int) broker.SHA1 { return sha1.Sum([]byte{byte(i)}) }
+func digest(i int) broker.SHA1 { return sha1.Sum([]byte{byte(i >> 8), byte(i)}) }
 
 func filename(i, attempt int) string {
 	if attempt == 1 {

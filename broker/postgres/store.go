@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -133,7 +134,7 @@ func wrap(err error) error {
 		}
 		return broker.Wrap(err, broker.CodeInternal, "")
 	case errors.As(err, &ce), errors.As(err, &ne), errors.Is(err, context.DeadlineExceeded), pgconn.SafeToRetry(err),
-		errors.Is(err, net.ErrClosed):
+		errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF): // the last two: it broke off
 		return unavailable(err, "the database does not answer; try again soon")
 	}
 	return broker.Wrap(err, broker.CodeInternal, "")

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -62,10 +63,14 @@ func (s *Store) FinishLook(ctx context.Context, w Watch) error {
 // it sees what they did.
 func (s *Store) Sleep(ctx context.Context, w Watch) error {
 	return s.inTx(ctx, func(_ pgx.Tx, q *sqlc.Queries) error {
-		if _, err := q.LockWatch(ctx, sqlc.LockWatchParams{ProjectID: w.ProjectID, Bucket: w.Bucket}); err != nil {
+		_, err := q.LockWatch(ctx, sqlc.LockWatchParams{ProjectID: w.ProjectID, Bucket: w.Bucket})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil // the project's removal became final
+		}
+		if err != nil {
 			return err
 		}
-		_, err := q.SleepWatch(ctx, sqlc.SleepWatchParams{ProjectID: w.ProjectID, Bucket: w.Bucket})
+		_, err = q.SleepWatch(ctx, sqlc.SleepWatchParams{ProjectID: w.ProjectID, Bucket: w.Bucket})
 		return err
 	})
 }

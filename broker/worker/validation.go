@@ -25,17 +25,16 @@ const (
 	firstRetry       = 8 * time.Second // doubles each time: ten tries take more than an hour
 	leaseExtendEvery = 20 * time.Second
 	stalledAfter     = time.Minute // a read that gives no byte for so long is broken
+	heldPause        = 3 * time.Second
 )
+
+// errLeaseLost ends a check whose image someone else validates by now.
+var errLeaseLost = broker.Errorf(broker.CodeConflict, "the lease was lost")
 
 // validation is the River worker of broker.ValidateArgs.
 type validation struct {
 	river.WorkerDefaults[broker.ValidateArgs]
 	w *Worker
-}
-
-// Timeout grows with the object.
-func (v *validation) Timeout(job *river.Job[broker.ValidateArgs]) time.Duration {
-	return v.w.timeout(job.Args.SizeBytes)
 }
 
 // NextRetry doubles, spread by a fifth so that a bucket that comes back is not
@@ -46,11 +45,21 @@ func (v *validation) NextRetry(job *river.Job[broker.ValidateArgs]) time.Time {
 	return v.w.Now().Add(pause + spread)
 }
 
-// Work judges one object.
+// Work judges one object, as soon as one of the worker's slots is free. The time
+// that it may take grows with the object.
 func (v *validation) Work(ctx context.Context, job *river.Job[broker.ValidateArgs]) error {
+	select {
+	case v.w.slots <- struct{}{}:
+		defer func() { <-v.w.slots }()
+	case <-ctx.Done():
+		return river.JobSnooze(0)
+	}
+	stopping := ctx
+	ctx, cancel := context.WithTimeout(ctx, v.w.timeout(job.Args.SizeBytes))
+	defer cancel()
 	j := postgres.Judging{ValidateArgs: job.Args, Holder: fmt.Sprintf("%s/%d.%d", v.w.id, job.ID, job.Attempt)}
 	err := v.w.validate(ctx, j)
-	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+	if err != nil && errors.Is(stopping.Err(), context.Canceled) {
 		return river.JobSnooze(0) // the program stops; that was no attempt
 	}
 	return err
@@ -62,8 +71,13 @@ func (w *Worker) validate(ctx context.Context, j postgres.Judging) error {
 		return err
 	}
 	got, err := w.Store.AcquireLease(ctx, j.ImageID, j.Holder)
-	if err != nil || !got {
-		return err // held: should its holder die, the sweep queues the image again
+	if err != nil {
+		return err
+	}
+	if !got {
+		// The holder may be at bytes that were overwritten meanwhile, or dead: to
+		// go away would leave these to the sweep.
+		return river.JobSnooze(heldPause)
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
@@ -78,20 +92,29 @@ func (w *Worker) validate(ctx context.Context, j postgres.Judging) error {
 	case err == nil:
 		_, err = w.Store.Judge(ctx, j, verdict, w.Now())
 		return err
-	case ctx.Err() != nil:
+	case errors.Is(ctx.Err(), context.Canceled):
 		return err
+	case errors.Is(err, errLeaseLost):
+		return river.JobSnooze(heldPause)
 	case broker.CodeOf(err) == broker.CodeChanged:
 		// Overwritten since it was seen: the look finds the new one.
 		if lookErr := w.LookAt(ctx, img.Bucket, img.Key()); lookErr != nil {
 			return lookErr
 		}
-		return nil
+		if _, _, still, lookErr := w.Store.ToValidate(ctx, j.ValidateArgs); lookErr != nil || !still {
+			return lookErr
+		}
+		// Or the bucket contradicts itself: its HEAD says what its GET denies.
 	}
 	return w.failed(ctx, j, err)
 }
 
 // failed counts a check that could not run, and gives up where it must.
 func (w *Worker) failed(ctx context.Context, j postgres.Judging, cause error) error {
+	// A bucket that drips until the job's time is over could not be checked
+	// either; that must still be counted.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
 	now := w.Now()
 	n, since, err := w.Store.CheckFailed(ctx, j, now)
 	if broker.CodeOf(err) == broker.CodeNotFound {
@@ -148,7 +171,7 @@ func (w *Worker) judge(ctx context.Context, img broker.Image, kind broker.Projec
 // keepLease extends the lease until ctx ends, and cancels when a read has
 // stalled or the lease was lost.
 func (w *Worker) keepLease(ctx context.Context, cancel context.CancelCauseFunc, j postgres.Judging, src *watchedSource) {
-	tick := time.NewTicker(leaseExtendEvery)
+	tick := time.NewTicker(w.leaseEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -162,7 +185,7 @@ func (w *Worker) keepLease(ctx context.Context, cancel context.CancelCauseFunc, 
 		}
 		held, err := w.Store.ExtendLease(ctx, j.ImageID, j.Holder)
 		if err == nil && !held {
-			cancel(broker.Errorf(broker.CodeConflict, "the lease was lost"))
+			cancel(errLeaseLost)
 			return
 		}
 		// A database that is away does not stop the check: the verdict is a

@@ -48,8 +48,11 @@ type Config struct {
 type Worker struct {
 	Config
 	id      string // tells this process's leases from others'
+	slots   chan struct{}
 	buckets map[string]*storage.Bucket
 	symbols []string
+
+	leaseEvery time.Duration // how often a lease is extended
 }
 
 // The rhythm of the work.
@@ -60,11 +63,15 @@ const (
 	reconcileEvery = time.Minute
 	leaseGrace     = time.Minute // a lease's length: an Uploaded image without one for longer is requeued
 	batch          = 1000
+	jobsPerSlot    = 8 // jobs held for each validation that may run
 )
 
 // New makes a worker.
 func New(c Config) *Worker {
-	w := &Worker{Config: c, id: broker.NewID(c.Now()), buckets: map[string]*storage.Bucket{}}
+	w := &Worker{
+		Config: c, id: broker.NewID(c.Now()), slots: make(chan struct{}, max(c.Concurrency, 1)),
+		buckets: map[string]*storage.Bucket{}, leaseEvery: leaseExtendEvery,
+	}
 	for _, b := range c.Buckets {
 		w.buckets[b.Info().Symbol] = b
 		w.symbols = append(w.symbols, b.Info().Symbol)
@@ -140,13 +147,15 @@ func (w *Worker) river() (*river.Client[pgxTx], error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &validation{w: w})
 	return river.NewClient(riverpgxv5.New(w.Store.Pool()), &river.Config{
-		Queues:  map[string]river.QueueConfig{postgres.JobQueue: {MaxWorkers: w.Concurrency}},
+		// River fetches for free places only, and no faster than its cooldown: a
+		// few jobs wait here for a slot, or small images would wait for the fetch.
+		Queues:  map[string]river.QueueConfig{postgres.JobQueue: {MaxWorkers: w.Concurrency * jobsPerSlot}},
 		Workers: workers,
 		Logger:  slog.New(quiet{w.Log.Handler()}),
 		// The defaults fit jobs of seconds; ours may read gigabytes.
-		JobTimeout:           w.timeout(0),
-		RescueStuckJobsAfter: w.timeout(w.MaxObject) + time.Minute,
-		FetchCooldown:        20 * time.Millisecond,
+		JobTimeout:           -1, // see validation.Work, which counts from when it has a slot
+		RescueStuckJobsAfter: jobsPerSlot*w.timeout(w.MaxObject) + time.Minute,
+		FetchCooldown:        5 * time.Millisecond,
 		FetchPollInterval:    time.Second,
 	})
 }

@@ -258,11 +258,10 @@ func TestFromAnotherHostName(t *testing.T) {
 		t.Fatal(err)
 	}
 	dialer := &net.Dialer{}
-	asLAN := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+	http.DefaultClient.Transport = &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return dialer.DialContext(ctx, network, "127.0.0.1:"+port)
-	}}}
+	}}
 	s.url = "http://studio.lan:" + port
-	http.DefaultClient.Transport, asLAN = asLAN.Transport, http.DefaultClient
 	t.Cleanup(func() { http.DefaultClient.Transport = nil })
 
 	var p struct{ ID string }

@@ -38,6 +38,8 @@ func watch(s *screen, from *client.Progress, planning bool) (stop func()) {
 	if !s.live {
 		p.every = lineEvery
 	}
+	p.hash.add(p.began, 0)
+	p.sent.add(p.began, 0)
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {

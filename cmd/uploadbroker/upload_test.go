@@ -202,7 +202,7 @@ func TestUploadKilled(t *testing.T) {
 	}
 	s.Change(func(s *clienttest.Server) { s.Bucket = bucket })
 	env := []string{"XDG_CACHE_HOME=" + t.TempDir(), "UPLOADBROKER_SERVER=" + s.URL, "UPLOADBROKER_KEY=" + clienttest.Key}
-	cmd := program(t, env, "upload", dir, "--new", "x", "--jobs", "1")
+	cmd := command(t, env, "upload", dir, "--new", "x", "--jobs", "1")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func TestUploadKilled(t *testing.T) {
 	}
 
 	s.Change(func(s *clienttest.Server) { s.Bucket = nil })
-	out, err := program(t, env, "upload", dir, "--new", "x").Output()
+	out, err := command(t, env, "upload", dir, "--new", "x").Output()
 	if err != nil {
 		t.Fatalf("the second run: %v\n%s", err, out)
 	}
@@ -252,7 +252,7 @@ func TestUploadInterrupted(t *testing.T) {
 	}
 	s.Change(func(s *clienttest.Server) { s.Bucket = bucket })
 	env := []string{"XDG_CACHE_HOME=" + t.TempDir(), "UPLOADBROKER_SERVER=" + s.URL, "UPLOADBROKER_KEY=" + clienttest.Key}
-	cmd := program(t, env, "upload", dir, "--new", "x", "--jobs", "1")
+	cmd := command(t, env, "upload", dir, "--new", "x", "--jobs", "1")
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Start(); err != nil {

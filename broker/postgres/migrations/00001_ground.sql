@@ -112,7 +112,8 @@ CREATE TABLE images (
             AND etag IS NOT NULL AND bucket IS NOT NULL AND judged_at IS NOT NULL
             AND (reasons = '{}' OR accepted))),
     CONSTRAINT images_invalid_says_why CHECK (state <> 'Invalid' OR (reasons <> '{}' AND judged_at IS NOT NULL)),
-    CONSTRAINT images_accepted_is_ready CHECK (NOT accepted OR state = 'Ready' OR removed_from = 'Ready'),
+    -- A plain "=" would be null while removed_from is, and a CHECK passes on null.
+    CONSTRAINT images_accepted_is_ready CHECK (NOT accepted OR state = 'Ready' OR removed_from IS NOT DISTINCT FROM 'Ready'),
     CONSTRAINT images_removed CHECK ((state = 'Removed') = (removed_at IS NOT NULL)
         AND (state = 'Removed') = (removed_from IS NOT NULL)
         AND (state = 'Removed') = (undo_until IS NOT NULL)),

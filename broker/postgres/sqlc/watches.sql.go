@@ -410,6 +410,7 @@ func (q *Queries) TouchWatches(ctx context.Context, projectID string) (int64, er
 const unheldUploads = `-- name: UnheldUploads :many
 SELECT i.id, i.attempt, i.etag::text AS etag, i.object_size::bigint AS object_size
 FROM images i
+JOIN projects p ON p.id = i.project_id AND p.removed_at IS NULL
 LEFT JOIN leases l ON l.image_id = i.id AND l.expires_at > clock_timestamp()
 WHERE i.state = 'Uploaded' AND i.uploaded_at <= $1::timestamptz AND l.image_id IS NULL
   AND NOT EXISTS (SELECT 1 FROM river_job j
@@ -432,6 +433,7 @@ type UnheldUploadsRow struct {
 }
 
 // Uploaded images that nobody holds and no job waits for: their worker died.
+// Those of a removed project wait for its undo; a job would find nothing to do.
 func (q *Queries) UnheldUploads(ctx context.Context, arg UnheldUploadsParams) ([]UnheldUploadsRow, error) {
 	rows, err := q.db.Query(ctx, unheldUploads, arg.Before, arg.MaxRows)
 	if err != nil {

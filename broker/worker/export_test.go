@@ -1,0 +1,50 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/uploadbroker/uploadbroker/broker"
+)
+
+// jobs numbers the jobs: each is a holder of its own.
+var jobs atomic.Int64
+
+// Validate does what a job of these arguments does, without River's clock.
+func (w *Worker) Validate(ctx context.Context, args broker.ValidateArgs) error {
+	v := &validation{w: w}
+	return v.Work(ctx, &river.Job[broker.ValidateArgs]{JobRow: &rivertype.JobRow{ID: jobs.Add(1), Attempt: 1}, Args: args})
+}
+
+// Snoozed reports whether Validate asked to be called again soon.
+func Snoozed(err error) bool {
+	var snooze *river.JobSnoozeError
+	return errors.As(err, &snooze)
+}
+
+// Cancelled reports whether Validate gave up for good.
+func Cancelled(err error) bool {
+	var cancel *river.JobCancelError
+	return errors.As(err, &cancel)
+}
+
+// ExtendLeasesEvery shortens the rhythm in which leases are extended and stalled
+// reads are noticed.
+func (w *Worker) ExtendLeasesEvery(d time.Duration) { w.leaseEvery = d }
+
+// NextRetry is when River tries a job again that failed that often.
+func (w *Worker) NextRetry(attempt int) time.Time {
+	v := &validation{w: w}
+	return v.NextRetry(&river.Job[broker.ValidateArgs]{JobRow: &rivertype.JobRow{Attempt: attempt}})
+}
+
+// Timeout is how long a validation of so many bytes may take.
+func (w *Worker) Timeout(sizeBytes int64) time.Duration { return w.timeout(sizeBytes) }
+
+// ReconcileDue is the daily comparison.
+func (w *Worker) ReconcileDue(ctx context.Context) error { return w.reconcileDue(ctx) }
