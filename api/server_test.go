@@ -115,7 +115,14 @@ func problemOf(t *testing.T, resp *http.Response, body string) Problem {
 func TestPanic(t *testing.T) {
 	s := newServer(t, Options{}, func(e *echo.Echo) {
 		e.GET("/panic", func(echo.Context) error { panic("the secret cause") })
-		e.GET("/nil", func(echo.Context) error { var m map[string]int; m["a"] = 1; return nil })
+		e.GET("/nil", func(c echo.Context) error {
+			var counts map[string]int
+			if c.QueryParam("counts") != "" {
+				counts = map[string]int{}
+			}
+			counts["a"] = 1
+			return nil
+		})
 		e.GET("/error", func(echo.Context) error { panic(errCause) })
 		e.GET("/late", func(c echo.Context) error {
 			_ = c.String(http.StatusOK, "half an answer")

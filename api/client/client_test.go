@@ -146,7 +146,7 @@ func TestCreateIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	b.API = func(w http.ResponseWriter, _ *http.Request) bool {
-		http.Error(w, "bad gateway", 502)
+		http.Error(w, "bad gateway", http.StatusBadGateway)
 		return true
 	}
 	if _, err := b.c.CreateProject(t.Context(), "x", ""); err == nil || b.Calls("create") != 1 {

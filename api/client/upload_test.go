@@ -396,7 +396,7 @@ func TestBusyServer(t *testing.T) {
 		case 2:
 			clienttest.Cut(w, r, 10)
 		case 3:
-			http.Error(w, "bad gateway", 502)
+			http.Error(w, "bad gateway", http.StatusBadGateway)
 		default:
 			return false
 		}

@@ -194,7 +194,7 @@ func (s *Store) DropLeases(ctx context.Context) error {
 }
 
 // RequeueUnheld inserts a validation for each Uploaded image, seen before a time,
-// that nobody holds a lease on and no job waits for.
+// that nobody holds a lease on and no job waits for or began to run since.
 func (s *Store) RequeueUnheld(ctx context.Context, before time.Time, max int) (int, error) {
 	n := 0
 	err := s.inTx(ctx, func(tx pgx.Tx, q *sqlc.Queries) error {

@@ -252,7 +252,11 @@ func TestRequeueUnheld(t *testing.T) {
 	}
 
 	// Its worker has it, or died with it.
-	f.exec(t, `UPDATE river_job SET state = 'running'`)
+	f.exec(t, `UPDATE river_job SET state = 'running', attempted_at = now() + interval '1 minute'`)
+	if requeue() != 0 {
+		t.Error("queued again beside a job that only just began to run")
+	}
+	f.exec(t, `UPDATE river_job SET attempted_at = now() - interval '1 minute'`)
 	if _, err := f.AcquireLease(ctx, img.ID, "alive"); err != nil {
 		t.Fatal(err)
 	}

@@ -48,3 +48,6 @@ func (w *Worker) Timeout(sizeBytes int64) time.Duration { return w.timeout(sizeB
 
 // ReconcileDue is the daily comparison.
 func (w *Worker) ReconcileDue(ctx context.Context) error { return w.reconcileDue(ctx) }
+
+// SetSlots sets how many validations may run at once.
+func (w *Worker) SetSlots(n int) { w.slots = make(chan struct{}, n) }

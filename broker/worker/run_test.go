@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"context"
 	"runtime"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/uploadbroker/uploadbroker/broker"
 	"github.com/uploadbroker/uploadbroker/broker/postgres"
+	"github.com/uploadbroker/uploadbroker/broker/worker"
 )
 
 // died leaves what a worker that was killed in the middle of a validation
@@ -151,4 +153,40 @@ func TestOnlyConfiguredBucketsAreLookedAt(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.wantState(t, img, broker.StateReady)
+}
+
+// TestAJobThatWaitsForASlot holds its image, and lets go of it when told to stop.
+func TestAJobThatWaitsForASlot(t *testing.T) {
+	w := newWorld(t)
+	p := w.project(t)
+	files := [][]byte{photo(1), photo(2)}
+	rows := w.register(t, p, "A", files...)
+	first, second := w.arrive(t, rows[0], files[0]), w.arrive(t, rows[1], files[1])
+	hang := &hangingDriver{faultyDriver: w.a, reading: func() {}}
+	one := w.newWorker(t, bucketOver(t, "A", hang))
+	one.SetSlots(1)
+	one.ExtendLeasesEvery(5 * time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 2)
+	go func() { ended <- one.Validate(ctx, argsOf(first)) }()
+	eventually(t, "the first has its lease", func() bool { return w.count(t, `leases WHERE image_id = $1`, first.ID) == 1 })
+	go func() { ended <- one.Validate(ctx, argsOf(second)) }()
+	eventually(t, "the second has its lease, too", func() bool { return w.count(t, `leases WHERE image_id = $1`, second.ID) == 1 })
+	w.exec(t, `UPDATE river_job SET state = 'running', attempted_at = now() - interval '1 hour'`)
+	w.clock.pass(30 * time.Second)
+	w.exec(t, `UPDATE images SET uploaded_at = now() - interval '1 hour'`)
+	w.sweep(t)
+	if n := w.count(t, `river_job`); n != 2 {
+		t.Errorf("%d jobs for two images that are held", n)
+	}
+	cancel()
+	for range 2 {
+		if err := <-ended; !worker.Snoozed(err) {
+			t.Errorf("it ended with %v", err)
+		}
+	}
+	if n := w.count(t, `leases`); n != 0 {
+		t.Errorf("%d leases are kept", n)
+	}
 }

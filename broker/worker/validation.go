@@ -48,21 +48,49 @@ func (v *validation) NextRetry(job *river.Job[broker.ValidateArgs]) time.Time {
 // Work judges one object, as soon as one of the worker's slots is free. The time
 // that it may take grows with the object.
 func (v *validation) Work(ctx context.Context, job *river.Job[broker.ValidateArgs]) error {
-	select {
-	case v.w.slots <- struct{}{}:
-		defer func() { <-v.w.slots }()
-	case <-ctx.Done():
-		return river.JobSnooze(0)
+	j := postgres.Judging{ValidateArgs: job.Args, Holder: fmt.Sprintf("%s/%d.%d", v.w.id, job.ID, job.Attempt)}
+	if err := v.w.waitForSlot(ctx, j); err != nil {
+		return err
 	}
+	defer func() { <-v.w.slots }()
 	stopping := ctx
 	ctx, cancel := context.WithTimeout(ctx, v.w.timeout(job.Args.SizeBytes))
 	defer cancel()
-	j := postgres.Judging{ValidateArgs: job.Args, Holder: fmt.Sprintf("%s/%d.%d", v.w.id, job.ID, job.Attempt)}
 	err := v.w.validate(ctx, j)
 	if err != nil && errors.Is(stopping.Err(), context.Canceled) {
 		return river.JobSnooze(0) // the program stops; that was no attempt
 	}
 	return err
+}
+
+// waitForSlot takes a slot. A job that waits long holds the image's lease: one
+// that runs without is taken for a dead worker's and queued again.
+func (w *Worker) waitForSlot(ctx context.Context, j postgres.Judging) error {
+	tick := time.NewTicker(w.leaseEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case w.slots <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+			w.release(ctx, j)
+			return river.JobSnooze(0)
+		case <-tick.C:
+		}
+		// A database that is away is met again by the validation.
+		if got, err := w.Store.AcquireLease(ctx, j.ImageID, j.Holder); err == nil && !got {
+			return river.JobSnooze(heldPause)
+		}
+	}
+}
+
+// release gives a lease back, if it is held.
+func (w *Worker) release(ctx context.Context, j postgres.Judging) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := w.Store.ReleaseLease(ctx, j.ImageID, j.Holder); err != nil {
+		w.Log.Warn("could not give a lease back; it ends by itself", "image", j.ImageID, "err", err)
+	}
 }
 
 func (w *Worker) validate(ctx context.Context, j postgres.Judging) error {
@@ -79,13 +107,7 @@ func (w *Worker) validate(ctx context.Context, j postgres.Judging) error {
 		// go away would leave these to the sweep.
 		return river.JobSnooze(heldPause)
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		if err := w.Store.ReleaseLease(ctx, j.ImageID, j.Holder); err != nil {
-			w.Log.Warn("could not give a lease back; it ends by itself", "image", j.ImageID, "err", err)
-		}
-	}()
+	defer w.release(ctx, j)
 
 	verdict, err := w.judge(ctx, img, kind, j)
 	switch {

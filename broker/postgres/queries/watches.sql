@@ -89,13 +89,16 @@ DELETE FROM images WHERE id = @id AND state = 'Removed';
 -- name: UnheldUploads :many
 -- Uploaded images that nobody holds and no job waits for: their worker died.
 -- Those of a removed project wait for its undo; a job would find nothing to do.
+-- A job that began to run a little while ago may not have its lease yet.
 SELECT i.id, i.attempt, i.etag::text AS etag, i.object_size::bigint AS object_size
 FROM images i
 JOIN projects p ON p.id = i.project_id AND p.removed_at IS NULL
 LEFT JOIN leases l ON l.image_id = i.id AND l.expires_at > clock_timestamp()
 WHERE i.state = 'Uploaded' AND i.uploaded_at <= @before::timestamptz AND l.image_id IS NULL
   AND NOT EXISTS (SELECT 1 FROM river_job j
-                  WHERE j.kind = 'validate' AND j.state IN ('available', 'pending', 'retryable', 'scheduled')
+                  WHERE j.kind = 'validate'
+                    AND (j.state IN ('available', 'pending', 'retryable', 'scheduled')
+                         OR j.state = 'running' AND j.attempted_at > @before::timestamptz)
                     AND j.args @> jsonb_build_object('image_id', i.id))
 ORDER BY i.uploaded_at
 LIMIT @max_rows;

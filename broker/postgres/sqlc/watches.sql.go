@@ -414,7 +414,9 @@ JOIN projects p ON p.id = i.project_id AND p.removed_at IS NULL
 LEFT JOIN leases l ON l.image_id = i.id AND l.expires_at > clock_timestamp()
 WHERE i.state = 'Uploaded' AND i.uploaded_at <= $1::timestamptz AND l.image_id IS NULL
   AND NOT EXISTS (SELECT 1 FROM river_job j
-                  WHERE j.kind = 'validate' AND j.state IN ('available', 'pending', 'retryable', 'scheduled')
+                  WHERE j.kind = 'validate'
+                    AND (j.state IN ('available', 'pending', 'retryable', 'scheduled')
+                         OR j.state = 'running' AND j.attempted_at > $1::timestamptz)
                     AND j.args @> jsonb_build_object('image_id', i.id))
 ORDER BY i.uploaded_at
 LIMIT $2
@@ -434,6 +436,7 @@ type UnheldUploadsRow struct {
 
 // Uploaded images that nobody holds and no job waits for: their worker died.
 // Those of a removed project wait for its undo; a job would find nothing to do.
+// A job that began to run a little while ago may not have its lease yet.
 func (q *Queries) UnheldUploads(ctx context.Context, arg UnheldUploadsParams) ([]UnheldUploadsRow, error) {
 	rows, err := q.db.Query(ctx, unheldUploads, arg.Before, arg.MaxRows)
 	if err != nil {
