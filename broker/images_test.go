@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -209,6 +210,9 @@ func TestAnUndoneImageNeverMeetsAnothersKey(t *testing.T) {
 	again := w.register(t, p, "Near", entry("a.jpg", "a"))[0]
 	if again.Status != broker.StatusGranted || again.Image.ID != first.ID || again.Image.State != broker.StatePending {
 		t.Fatalf("%+v", again)
+	}
+	if want := fmt.Sprintf("%s-%d.jpg", hexOf("a"), again.Image.Attempt); again.Image.Filename != want {
+		t.Errorf("the key of attempt %d is %s", again.Image.Attempt, again.Image.Filename)
 	}
 	if keys[again.Image.Filename] {
 		t.Errorf("the key %s was another's before", again.Image.Filename)

@@ -14,9 +14,13 @@ func TestExpiry(t *testing.T) {
 	w := newWorld(t)
 	p := w.project(t)
 	img := w.register(t, p, "A", photo(1))[0]
+	w.register(t, p, "B", photo(1))
 	w.clock.pass(grantFor + broker.GraceAfterGrant - time.Minute)
 	if l := w.look(t, p, "A"); l.Open != 1 || l.Expired != 0 {
 		t.Errorf("within the five minutes: %+v", l)
+	}
+	if n := w.b.counted("stat") + w.b.counted("list"); n != 0 {
+		t.Errorf("a look at A asked B %d times before anything could expire", n)
 	}
 	w.wantState(t, img, broker.StatePending)
 	w.clock.pass(time.Minute)

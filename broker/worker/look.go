@@ -22,6 +22,7 @@ const (
 	maxPause   = time.Minute
 	pauseGrows = 1.5
 	listPage   = 1000 // objects of one LIST, the most that S3 gives
+	lookTime   = time.Minute
 )
 
 // Looked says what a look did.
@@ -42,6 +43,9 @@ func (w *Worker) lookAtDue(ctx context.Context) error {
 	var g errgroup.Group
 	for _, watch := range watches {
 		g.Go(func() error {
+			// A bucket that hangs must not keep this worker from the others.
+			ctx, cancel := context.WithTimeout(ctx, lookTime)
+			defer cancel()
 			_, err := w.Look(ctx, watch)
 			return err
 		})

@@ -8,8 +8,7 @@ import (
 	"github.com/uploadbroker/uploadbroker/broker"
 )
 
-// sweep sweeps, as if the claims of former sweeps had long ended: they are kept
-// by the database's clock, which a test can't move.
+// sweep does once what runs every quarter of a minute.
 func (w *world) sweep(t *testing.T) {
 	t.Helper()
 	if err := w.Sweep(t.Context()); err != nil {
@@ -269,6 +268,34 @@ func TestUndoneProjectKeepsItsObjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.wantState(t, uploaded, broker.StateReady)
+}
+
+// TestRemovedBeforeItArrived: that nothing is there means nothing while a grant
+// lives.
+func TestRemovedBeforeItArrived(t *testing.T) {
+	w := newWorld(t)
+	p, q := w.project(t), w.project(t)
+	data := photo(1)
+	img, inQ := w.register(t, p, "A", data)[0], w.register(t, q, "A", data)[0]
+	w.removeImage(t, img)
+	w.removeProject(t, q)
+	w.clock.pass(undoWindow + time.Second)
+	w.sweep(t)
+	if w.count(t, `images WHERE id = $1`, img.ID) != 1 || w.final(t, q) {
+		t.Fatal("final while a grant lives")
+	}
+	put(t, w.a, img.Key(), data)
+	put(t, w.a, inQ.Key(), data)
+	for range 3 {
+		w.clock.pass(grantFor)
+		w.sweep(t)
+	}
+	if exists(t, w.a, img.Key()) || exists(t, w.a, inQ.Key()) {
+		t.Error("what came after the first sweep is there")
+	}
+	if w.count(t, `images WHERE id = $1`, img.ID) != 0 || !w.final(t, q) {
+		t.Error("not final after the grants")
+	}
 }
 
 func TestEmptyProjectsEnd(t *testing.T) {

@@ -96,6 +96,7 @@ func (w *Worker) release(ctx context.Context, j postgres.Judging) {
 func (w *Worker) validate(ctx context.Context, j postgres.Judging) error {
 	img, kind, ok, err := w.Store.ToValidate(ctx, j.ValidateArgs)
 	if err != nil || !ok {
+		w.release(ctx, j) // of the wait
 		return err
 	}
 	got, err := w.Store.AcquireLease(ctx, j.ImageID, j.Holder)
