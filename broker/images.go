@@ -157,7 +157,7 @@ func (s *Images) open(ctx context.Context, by Caller, scope Scope, projectID str
 	return findProject(ctx, s.Store, by, projectID)
 }
 
-// checkBatch refuses batches that are empty or over the limit.
+// checkBatch refuses batches over the limit.
 func (s *Images) checkBatch(n int) error {
 	if n > s.Limits.MaxBatch {
 		return Errorf(CodeBatchTooLarge, "the batch has %d entries; %d are the most, send several", n, s.Limits.MaxBatch)

@@ -190,8 +190,8 @@ type Bootstrapped struct {
 	Secret string // "" unless it was made now
 }
 
-// bootstrapEmail is the owner that a first start makes.
-const bootstrapEmail = "owner@localhost"
+// BootstrapEmail is the owner that a first start makes.
+const BootstrapEmail = "owner@localhost"
 
 // Bootstrap sees to it that there is an owner with a key of every scope. A
 // chosen secret is set at every start; without one, a key is made only where
@@ -202,11 +202,11 @@ func (k *Keys) Bootstrap(ctx context.Context, chosen string) (Bootstrapped, erro
 			return Bootstrapped{}, err
 		}
 	}
-	owner, err := k.Store.OwnerByEmail(ctx, bootstrapEmail)
+	owner, err := k.Store.OwnerByEmail(ctx, BootstrapEmail)
 	if CodeOf(err) == CodeNotFound {
-		owner, err = k.CreateOwner(ctx, bootstrapEmail, "Owner")
+		owner, err = k.CreateOwner(ctx, BootstrapEmail, "Owner")
 		if CodeOf(err) == CodeConflict { // another starter was first
-			owner, err = k.Store.OwnerByEmail(ctx, bootstrapEmail)
+			owner, err = k.Store.OwnerByEmail(ctx, BootstrapEmail)
 		}
 	}
 	if err != nil {

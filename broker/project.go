@@ -161,6 +161,9 @@ func (s *Projects) mayManage(ctx context.Context, by Caller, id string) error {
 	if err := by.Need(ScopeManage); err != nil {
 		return err
 	}
+	if !IsID(id) {
+		return errNoProject(id)
+	}
 	p, err := s.Store.Project(ctx, id)
 	if err == nil && !by.MaySee(p.OwnerID, p.ID) || CodeOf(err) == CodeNotFound {
 		return errNoProject(id)

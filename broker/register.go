@@ -223,6 +223,10 @@ func (s *Images) answer(ctx context.Context, img Image, place Bucket, e Entry) R
 	if !img.State.Open() {
 		return Registered{Status: StatusExists, Image: img}
 	}
+	if img.SizeBytes >= 0 && e.SizeBytes != img.SizeBytes {
+		return Registered{Status: StatusProblem, Image: img, Err: Errorf(CodeInvalidSize,
+			"a file with this sha1 is registered with %d bytes, not %d; if that was wrong, remove that image first", img.SizeBytes, e.SizeBytes)}
+	}
 	typ := e.Type
 	if typ == "" {
 		typ = TypeOf(e.Name)

@@ -85,12 +85,12 @@ func mount(e *echo.Echo, o Options, first ...func(huma.Context, func(huma.Contex
 	return f.api.OpenAPI()
 }
 
-const description = `Photos go straight into cloud storage; this API never sees their bytes.
+const description = `Photos go straight into a bucket; no call of this API carries their bytes.
 
 1. Make a project: ` + "`POST /v1/projects`" + `.
 2. Register up to 1,000 files at once with their sha1 and size: ` + "`POST /v1/projects/{pid}/images/register`" + `. Each is answered on its own: it *exists*, or here is a *grant* (method, URL, headers), or a *problem*.
 3. Send each file with its grant, headers exactly as given. The bucket itself refuses other bytes.
-4. Tell ` + "`…/images/done`" + ` if you like (the broker looks by itself), and read the verdicts: ` + "`GET /v1/projects/{pid}/images`" + `. Ready and Invalid are final.
+4. Tell ` + "`…/images/done`" + ` if you like (the broker looks by itself), and read the verdicts: ` + "`GET /v1/projects/{pid}/images`" + `. Ready and Invalid are the verdicts.
 
 Errors are problem documents (RFC 9457) with a stable ` + "`code`" + `. Repeating any call is safe, but for making a project.`
 

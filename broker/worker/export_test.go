@@ -51,3 +51,6 @@ func (w *Worker) ReconcileDue(ctx context.Context) error { return w.reconcileDue
 
 // SetSlots sets how many validations may run at once.
 func (w *Worker) SetSlots(n int) { w.slots = make(chan struct{}, n) }
+
+// LookAtDue looks at every place that is due.
+func (w *Worker) LookAtDue(ctx context.Context) error { return w.lookAtDue(ctx) }

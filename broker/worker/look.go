@@ -47,7 +47,7 @@ func (w *Worker) lookAtDue(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, lookTime)
 			defer cancel()
 			_, err := w.Look(ctx, watch)
-			return err
+			return w.looked(ctx, watch, err)
 		})
 	}
 	return g.Wait()
@@ -104,6 +104,28 @@ func (w *Worker) Look(ctx context.Context, watch postgres.Watch) (Looked, error)
 	return l, w.Store.FinishLook(ctx, watch)
 }
 
+// looked lets a place that can't be looked at wait longer each time, and logs its
+// fault when it begins, changes and passes.
+func (w *Worker) looked(ctx context.Context, watch postgres.Watch, err error) error {
+	place := watch.ProjectID + " in " + watch.Bucket
+	code := broker.CodeOf(err)
+	switch was, faulty := w.faults.Load(place); {
+	case err == nil && faulty:
+		w.faults.Delete(place)
+		w.Log.Info("can look again", "at", place)
+	case err != nil && was != code && !errors.Is(err, context.Canceled):
+		w.faults.Store(place, code)
+		w.Log.Error("could not look; it is tried again at growing intervals", "at", place, "err", err)
+	}
+	if err == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	watch.Pause = min(time.Duration(float64(watch.Pause)*pauseGrows), maxPause)
+	return w.Store.FinishLook(ctx, watch)
+}
+
 // head asks for each open image by itself.
 func (w *Worker) head(ctx context.Context, b *storage.Bucket, watch postgres.Watch, open []broker.OpenUpload, found map[string]storage.Object) error {
 	objects := make([]*storage.Object, len(open))
@@ -133,8 +155,8 @@ func (w *Worker) head(ctx context.Context, b *storage.Bucket, watch postgres.Wat
 	return nil
 }
 
-// list reads the prefix from before the first open key to the last one, and
-// returns the requests it took.
+// list reads the prefix from its start to the last open key, and returns the
+// requests it took.
 func (w *Worker) list(ctx context.Context, b *storage.Bucket, watch postgres.Watch, open []broker.OpenUpload, found map[string]storage.Object) (int, error) {
 	prefix := watch.ProjectID + "/"
 	wanted := make(map[string]bool, len(open))

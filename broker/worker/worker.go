@@ -49,6 +49,7 @@ type Worker struct {
 	Config
 	id      string // tells this process's leases from others'
 	slots   chan struct{}
+	faults  sync.Map // the place of a look that fails, to its broker.Code
 	buckets map[string]*storage.Bucket
 	symbols []string
 

@@ -36,6 +36,8 @@ type config struct {
 	Buckets        []bucketConfig `yaml:"buckets"`
 	Limits         limits         `yaml:"limits"`
 	Worker         workerConfig   `yaml:"worker"`
+
+	file string // where this was read, absolute; "": no file
 }
 
 // localBucket is the bucket on this machine's disk.
@@ -102,6 +104,7 @@ func (f configFlags) load(over func(*config)) (config, error) {
 		if c, lines, err = readConfig(f.ConfigFile); err != nil {
 			return config{}, err
 		}
+		c.file = mustAbs(f.ConfigFile)
 	}
 	if f.DataDir != "" {
 		c.DataDir = f.DataDir
@@ -184,8 +187,11 @@ func (c *config) finish(lines lineIndex, path string) error {
 	var faults []string
 	fault := func(key, format string, args ...any) {
 		where := key
-		if line, ok := lines[key]; ok {
-			where = fmt.Sprintf("%s: line %d: %s", path, line, key)
+		for at := key; at != ""; at = at[:max(strings.LastIndexByte(at, '.'), 0)] {
+			if line, ok := lines[at]; ok { // a key that is missing: where it should stand
+				where = fmt.Sprintf("%s: line %d: %s", path, line, key)
+				break
+			}
 		}
 		faults = append(faults, where+": "+fmt.Sprintf(format, args...))
 	}
@@ -288,9 +294,9 @@ func (c *config) finishBuckets(fault func(key, format string, args ...any)) {
 		if b.Bucket == "" {
 			fault(at("bucket"), "name the bucket as its cloud knows it")
 		}
-		for key, u := range map[string]string{"endpoint": b.Endpoint, "public_endpoint": b.PublicEndpoint} {
-			if u != "" && !isBaseURL(u) {
-				fault(at(key), "%q is not http://host or https://host, without a path", u)
+		for _, e := range []struct{ key, url string }{{"endpoint", b.Endpoint}, {"public_endpoint", b.PublicEndpoint}} {
+			if e.url != "" && !isBaseURL(e.url) {
+				fault(at(e.key), "%q is not http://host or https://host, without a path", e.url)
 			}
 		}
 		if b.AccessKeySecretFile != "" {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/uploadbroker/uploadbroker/broker/postgres"
@@ -16,13 +19,18 @@ type database struct {
 	private *privatepg.Server // nil: database_url, or another process's
 }
 
-// maxPrivateConns is the pool on the private Postgres, which allows more.
-const maxPrivateConns = 24
+// maxConns is the pool of one process; pool_max_conns in database_url says
+// otherwise. The private Postgres allows more.
+const maxConns = 24
 
 // openDatabase opens the configured database, or starts the private one.
 func openDatabase(ctx context.Context, c config, log *slog.Logger) (*database, error) {
 	if c.DatabaseURL != "" {
-		store, err := postgres.Open(ctx, c.DatabaseURL, 0)
+		conns := int32(maxConns)
+		if strings.Contains(c.DatabaseURL, "pool_max_conns") {
+			conns = 0 // as it says
+		}
+		store, err := postgres.Open(ctx, c.DatabaseURL, conns)
 		if err != nil {
 			return nil, err
 		}
@@ -32,7 +40,7 @@ func openDatabase(ctx context.Context, c config, log *slog.Logger) (*database, e
 	if err != nil {
 		return nil, err
 	}
-	store, err := postgres.Open(ctx, pg.DSN(), maxPrivateConns)
+	store, err := postgres.Open(ctx, pg.DSN(), maxConns)
 	if err != nil {
 		_ = pg.Stop(ctx)
 		return nil, err
@@ -55,8 +63,22 @@ func joinDatabase(ctx context.Context, c config, log *slog.Logger) (*database, e
 			}
 			return &database{Store: store}, nil
 		}
+		if !hasDatabase(c.DataDir) {
+			return nil, fmt.Errorf("there is no database in %s: run `uploadbroker serve` first, or name its folder with --data-dir (or its --config)", c.DataDir)
+		}
 	}
 	return openDatabase(ctx, c, log)
+}
+
+// hasDatabase reports whether a server ever ran on this data folder. A command
+// in the wrong folder must not make a new, empty database there.
+func hasDatabase(dataDir string) bool {
+	for _, name := range []string{"pg", "pg-location"} {
+		if _, err := os.Stat(filepath.Join(dataDir, name)); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // Close ends the connections and stops the private Postgres.

@@ -68,9 +68,16 @@ func (a *app) signInLink(ctx context.Context, here string, boot broker.Bootstrap
 	return here + "/sign-in#" + code, err
 }
 
-// bootstrapKey finds a live key of every scope that an earlier start made.
+// bootstrapKey finds the live key that an earlier start made for its own owner.
 func (a *app) bootstrapKey(ctx context.Context) (string, error) {
-	keys, err := a.db.ListKeys(ctx, "")
+	owner, err := a.db.OwnerByEmail(ctx, broker.BootstrapEmail)
+	if broker.CodeOf(err) == broker.CodeNotFound {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	keys, err := a.db.ListKeys(ctx, owner.ID)
 	if err != nil {
 		return "", err
 	}
@@ -82,9 +89,16 @@ func (a *app) bootstrapKey(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// dataFlag is the --data-dir that a command beside this server needs.
+// dataFlag is what a command beside this server needs to find its database. A
+// database_url may hold a password and is not printed.
 func (a *app) dataFlag() string {
-	if a.config.DatabaseURL != "" || a.config.DataDir == mustAbs(defaults().DataDir) {
+	if a.config.file != "" {
+		return " --config " + shellQuote(a.config.file)
+	}
+	if a.config.DatabaseURL != "" {
+		return " --database-url …"
+	}
+	if a.config.DataDir == mustAbs(defaults().DataDir) {
 		return ""
 	}
 	return " --data-dir " + shellQuote(a.config.DataDir)

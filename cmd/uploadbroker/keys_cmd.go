@@ -59,17 +59,26 @@ type keysCmd struct {
 
 type keysCreateCmd struct {
 	operator
-	Owner   string        `required:"" placeholder:"EMAIL" help:"Whose key it is."`
-	Scopes  []string      `default:"read,upload" help:"What it may do: read, upload, manage, admin."`
-	Project string        `placeholder:"P" help:"The only project it is for: its id, the beginning of its id, or its exact name."`
-	Clouds  []string      `help:"The only clouds it is for: S3, OSS, MINIO."`
-	Expires time.Duration `placeholder:"720h" help:"How long it is good. Default: for ever."`
-	Name    string        `help:"A name to know it by."`
+	Owner   string         `required:"" placeholder:"EMAIL" help:"Whose key it is."`
+	Scopes  []string       `default:"read,upload" help:"What it may do: read, upload, manage, admin."`
+	Project string         `placeholder:"P" help:"The only project it is for: its id, the beginning of its id, or its exact name."`
+	Clouds  []string       `help:"The only clouds it is for: S3, OSS, MINIO."`
+	Expires *time.Duration `placeholder:"720h" help:"How long it is good. Default: for ever."`
+	Name    string         `help:"A name to know it by."`
 }
 
 // Run makes the key.
 func (c *keysCreateCmd) Run(ctx context.Context, io stdio) error {
-	n := broker.NewKey{Name: c.Name, TTL: c.Expires}
+	n := broker.NewKey{Name: c.Name}
+	if c.Expires != nil {
+		if *c.Expires <= 0 {
+			return &exitError{exitUsage, "--expires must be a time to come, such as 720h; leave it out for a key without an end"}
+		}
+		n.TTL = *c.Expires
+	}
+	if len(c.Scopes) == 0 {
+		return &exitError{exitUsage, "--scopes names none; a key needs at least one of read, upload, manage, admin"}
+	}
 	for _, s := range c.Scopes {
 		scope, err := broker.ParseScope(s)
 		if err != nil {

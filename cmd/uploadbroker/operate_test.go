@@ -63,6 +63,8 @@ func TestOperatorsCommandsBesideServe(t *testing.T) {
 		{"keys", "create", "--owner", "ada@example.com", "--clouds", "s3"},
 		{"keys", "create", "--owner", "ada@example.com", "--project", "none"},
 		{"keys", "revoke", "01"},
+		{"keys", "create", "--owner", "ada@example.com", "--expires", "0h"},
+		{"keys", "create", "--owner", "ada@example.com", "--scopes", ""},
 		{"owners", "create", "no-address"},
 	} {
 		if code, out := s.client(at(wrong...)...); code == 0 {
@@ -195,5 +197,75 @@ func TestUsage(t *testing.T) {
 	}
 	if _, err := os.Stat("data"); err == nil {
 		t.Error("a refused command made a data folder")
+	}
+}
+
+// TestOperatorInTheWrongFolder is refused, instead of making an empty database.
+func TestOperatorInTheWrongFolder(t *testing.T) {
+	data := dataFolder(t)
+	for _, args := range [][]string{{"keys", "list"}, {"migrate", "status"}, {"owners", "create", "ada@example.com"}} {
+		code, out := runCommand(t, nil, append(args, "--data-dir", data)...)
+		if code == 0 || !strings.Contains(out, "--data-dir") {
+			t.Errorf("%v ended with %d:\n%s", args, code, out)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(data, "pg")); err == nil {
+		t.Error("it made a database all the same")
+	}
+}
+
+// TestAnotherSizeIsRefused: a second registration can't change what the first one
+// declared of the same bytes, nor spoil its upload.
+func TestAnotherSizeIsRefused(t *testing.T) {
+	s := start(t, dataFolder(t))
+	var p struct{ ID string }
+	s.call("POST", "/v1/projects", map[string]any{"name": "sizes"}, &p)
+	bytes := photo(9, 64, 48)
+	type answer struct {
+		Results []struct {
+			Status string
+			Grant  struct {
+				URL     string
+				Headers map[string]string
+			}
+			Image   struct{ ID string }
+			Problem struct{ Code string }
+		}
+	}
+	register := func(e map[string]any) (a answer) {
+		s.call("POST", "/v1/projects/"+p.ID+"/images/register", map[string]any{"images": []any{e}}, &a)
+		return a
+	}
+	first := register(entry("a.jpg", bytes))
+	wrong := entry("b.jpg", bytes)
+	wrong["size"], wrong["type"] = 1, "text/plain"
+	if second := register(wrong); second.Results[0].Status != "problem" || second.Results[0].Problem.Code != "invalid_size" {
+		t.Errorf("another size is answered with %+v", second.Results[0])
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, first.Results[0].Grant.URL, strings.NewReader(string(bytes)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range first.Results[0].Grant.Headers {
+		req.Header.Set(k, v)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	var img struct {
+		State   string
+		Reasons []string
+	}
+	s.waitFor("a verdict", func() bool {
+		s.call("GET", "/v1/projects/"+p.ID+"/images/"+first.Results[0].Image.ID, nil, &img)
+		return img.State == "Ready" || img.State == "Invalid"
+	})
+	if img.State != "Ready" {
+		t.Errorf("the first upload ended %s: %v", img.State, img.Reasons)
+	}
+	if code := s.call("DELETE", "/v1/projects/%00", nil, nil); code != http.StatusNotFound {
+		t.Errorf("removing a project of a hostile id answers %d", code)
 	}
 }

@@ -129,11 +129,11 @@ func leftOut(n int) string {
 }
 
 func leftOutLine(n int) string {
-	verb := "does"
+	looks := "does not look like an image"
 	if n > 1 {
-		verb = "do"
+		looks = "do not look like images"
 	}
-	return fmt.Sprintf("%s %s not look like images and would be sent with --all only.", files(n, "other file"), verb)
+	return fmt.Sprintf("%s %s and would be sent with --all only.", files(n, "other file"), looks)
 }
 
 // verdict is how the command ends.

@@ -71,7 +71,7 @@ func TestUploadCommand(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	wantOut(t, "stdout", out, "Ready  DJI_0002.JPG", "3 Ready, 0 not; 15.0 kB sent in ", ", 0 were there already\n")
-	wantOut(t, "stderr", errs, "3 files in ", "Roof of the tower", "1 other file does not look like images")
+	wantOut(t, "stderr", errs, "3 files in ", "Roof of the tower", "1 other file does not look like an image")
 
 	code, out, _ = runClient(t, s, "upload", dir, "--project", "Roof of the tower")
 	if code != 0 {

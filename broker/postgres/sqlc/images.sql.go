@@ -433,7 +433,9 @@ WITH want AS (
         filename = CASE WHEN images.state = 'Invalid'
             THEN attempt_filename(images.declared_sha1, greatest(images.attempt + 1, excluded.attempt), coalesce(substring(excluded.filename FROM '\.[a-z0-9]+$'), ''))
             ELSE images.filename END,
-        declared_size = excluded.declared_size, declared_type = excluded.declared_type,
+        -- Grants that are out are bound to what was declared first.
+        declared_size = CASE WHEN images.state = 'Invalid' THEN excluded.declared_size ELSE images.declared_size END,
+        declared_type = CASE WHEN images.state = 'Invalid' THEN excluded.declared_type ELSE images.declared_type END,
         grants_end = greatest(images.grants_end, excluded.grants_end),
         bucket = NULL, etag = NULL, object_size = NULL, proven_sha1 = NULL, proven_size = NULL, crc32 = NULL,
         reasons = '{}', facts = '{}', check_failures = 0, check_failing_since = NULL, uploaded_at = NULL, judged_at = NULL
