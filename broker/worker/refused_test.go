@@ -24,7 +24,7 @@ func TestAPlaceThatRefuses(t *testing.T) {
 	if n := w.count(t, "watches WHERE pause >= interval '3 s'"); n != 1 {
 		t.Error("the pause does not grow while the bucket refuses")
 	}
-	w.wantState(t, img, broker.StateUploading)
+	w.wantState(t, img, broker.StatePending)
 	w.a.failing(nil)
 	due()
 	if err := w.LookAtDue(t.Context()); err != nil {
