@@ -51,6 +51,9 @@ func (o *output) line(s string) {
 	case "PANIC":
 		level = slog.LevelError
 	}
+	if strings.HasSuffix(s, "due to administrator command") {
+		level = slog.LevelDebug // the administrator is our own Stop
+	}
 	o.log.Log(context.Background(), level, "private Postgres: "+s)
 }
 
