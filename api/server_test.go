@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -268,6 +269,77 @@ func TestIdentify(t *testing.T) {
 		if resp, _ := s.do(t, http.MethodGet, "/healthz", "Authorization", c.header); resp.StatusCode != http.StatusOK {
 			t.Errorf("%q: /healthz %d", c.header, resp.StatusCode)
 		}
+	}
+}
+
+// TestAltitoken: clients of GraphQL show their key in a header of their own, and
+// nowhere else does that header mean anything.
+func TestAltitoken(t *testing.T) {
+	who := func(c echo.Context) error {
+		caller, err := Caller(c.Request().Context())
+		if err != nil {
+			return err
+		}
+		return c.String(http.StatusOK, caller.Owner.Email)
+	}
+	s := newServer(t, Options{}, func(e *echo.Echo) {
+		for _, path := range []string{"/graphql", "/graphql/", "/graphql/x", "/graphqlx", "/v1/me", "/GraphQL"} {
+			e.GET(path, who)
+		}
+	})
+	const known, nobody = "ada@example.com", ""
+	for _, c := range []struct {
+		path    string
+		headers []string
+		status  int
+		says    string
+	}{
+		{"/graphql", []string{"altitoken", secret}, 200, known},
+		{"/graphql/", []string{"altitoken", " " + secret + " "}, 200, known},
+		{"/graphql?query=x", []string{"AltiToken", secret, "key", "app"}, 200, known},
+		{"/graphql", []string{"altitoken", "wrong"}, 401, "unknown, revoked or expired"},
+		{"/graphql", []string{"altitoken", ""}, 200, nobody},
+		{"/graphql", []string{"key", secret}, 200, nobody},
+		{"/graphql", []string{"altitoken", "wrong", "Authorization", "Bearer " + secret}, 200, known},
+		{"/graphql", []string{"altitoken", secret, "Authorization", "Bearer wrong"}, 401, "unknown, revoked or expired"},
+		{"/graphql", []string{"altitoken", secret, "Authorization", "Basic x"}, 200, known},
+		{"/graphql/x", []string{"altitoken", secret}, 200, nobody},
+		{"/graphqlx", []string{"altitoken", secret}, 200, nobody},
+		{"/GraphQL", []string{"altitoken", secret}, 200, nobody},
+		{"/v1/me", []string{"altitoken", secret}, 200, nobody},
+	} {
+		resp, body := s.do(t, http.MethodGet, c.path, c.headers...)
+		if resp.StatusCode != c.status || !strings.Contains(body, c.says) || c.says == nobody && body != "" {
+			t.Errorf("%s %q: %d %s", c.path, c.headers, resp.StatusCode, body)
+		}
+	}
+	if strings.Contains(s.log.String(), secret) {
+		t.Error("the log has the key")
+	}
+}
+
+// TestOwnAddress: faces learn whose address it is.
+func TestOwnAddress(t *testing.T) {
+	for _, proxies := range [][]string{nil, {"127.0.0.0/8"}} {
+		s := newServer(t, Options{TrustedProxies: prefixes(proxies...)}, func(e *echo.Echo) {
+			e.GET("/own", func(c echo.Context) error {
+				addr, ok := Own(c.Request().Context())
+				return c.String(http.StatusOK, fmt.Sprint(addr, ok))
+			})
+		})
+		direct, forwarded := "127.0.0.1 true", "invalid IP false"
+		if proxies != nil {
+			direct, forwarded = "invalid IP false", "203.0.113.7 true"
+		}
+		if _, body := s.do(t, http.MethodGet, "/own"); body != direct {
+			t.Errorf("behind %v, without a header: %s", proxies, body)
+		}
+		if _, body := s.do(t, http.MethodGet, "/own", "X-Forwarded-For", "203.0.113.7:1234"); body != forwarded {
+			t.Errorf("behind %v, with one: %s", proxies, body)
+		}
+	}
+	if addr, ok := Own(context.Background()); ok || addr.IsValid() {
+		t.Errorf("outside of a request: %v %v", addr, ok)
 	}
 }
 

@@ -19,6 +19,7 @@ type visit struct {
 	caller broker.Caller
 	err    error // why the key that was shown is not good
 	client netip.Addr
+	own    bool // client is the caller's own address, nobody's proxy
 	base   string
 }
 
@@ -33,6 +34,16 @@ func Caller(ctx context.Context) (broker.Caller, error) {
 func Client(ctx context.Context) netip.Addr {
 	v, _ := ctx.Value(visitKey{}).(visit)
 	return v.client
+}
+
+// Own returns the caller's address when it is known to be his own: what came through
+// a proxy that is not trusted has that proxy's address, and nobody may have it dialed.
+func Own(ctx context.Context) (netip.Addr, bool) {
+	v, _ := ctx.Value(visitKey{}).(visit)
+	if !v.own {
+		return netip.Addr{}, false
+	}
+	return v.client, true
 }
 
 // Absolute completes a URL that begins with "/" by the address by which the
@@ -54,23 +65,62 @@ func RequestID(ctx context.Context) string {
 // clientAddr reads X-Forwarded-For from the right and stops at the first address
 // that is no trusted proxy: what stands left of it, the client could have written
 // himself.
-func clientAddr(r *http.Request, proxies []netip.Prefix) netip.Addr {
-	addr := remoteAddr(r)
-	if !trusted(addr, proxies) {
-		return addr
-	}
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0; i-- {
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
-			return addr
+//
+// own says that the address is the client's: every proxy that the request tells of
+// is trusted. Proxies tell of themselves in X-Forwarded-For, Forwarded (RFC 7239),
+// X-Real-IP and Via (RFC 9110, section 7.6.3).
+func clientAddr(r *http.Request, proxies []netip.Prefix) (addr netip.Addr, own bool) {
+	addr = remoteAddr(r)
+	hops := listed(r, "X-Forwarded-For")
+	passed := 0 // trusted proxies
+	for trusted(addr, proxies) {
+		passed++
+		if len(hops) == 0 {
+			return addr, false // a proxy's own request, or of one who is silent
 		}
-		addr = hop.Unmap().WithZone("")
-		if !trusted(addr, proxies) {
-			return addr
+		hop, ok := forwardedAddr(hops[len(hops)-1])
+		if !ok {
+			return addr, false
+		}
+		addr, hops = hop, hops[:len(hops)-1]
+	}
+	own = addr.IsValid() && len(hops) == 0 && len(listed(r, "Via")) <= passed && len(listed(r, "Forwarded")) <= passed
+	for _, real := range listed(r, "X-Real-IP") {
+		// Each proxy writes its own peer here: the client, or another proxy.
+		hop, ok := forwardedAddr(real)
+		own = own && passed > 0 && ok && (hop == addr || trusted(hop, proxies))
+	}
+	return addr, own
+}
+
+// listed returns the parts of a header that is a list, on one line or on several.
+func listed(r *http.Request, header string) []string {
+	lines := r.Header.Values(header)
+	if len(lines) == 0 {
+		return nil
+	}
+	return strings.Split(strings.Join(lines, ","), ",")
+}
+
+// forwardedAddr reads an address as proxies write it: plain, with a port, an IPv6 one in
+// brackets, each also in quotes.
+func forwardedAddr(s string) (netip.Addr, bool) {
+	s = strings.TrimSpace(s)
+	if inner, ok := strings.CutPrefix(s, `"`); ok {
+		if s, ok = strings.CutSuffix(inner, `"`); !ok {
+			return netip.Addr{}, false
 		}
 	}
-	return addr
+	addr, err := netip.ParseAddr(s)
+	if err != nil {
+		var withPort netip.AddrPort
+		if strings.HasSuffix(s, "]") {
+			s += ":0"
+		}
+		withPort, err = netip.ParseAddrPort(s)
+		addr = withPort.Addr()
+	}
+	return addr.Unmap().WithZone(""), err == nil
 }
 
 func remoteAddr(r *http.Request) netip.Addr {

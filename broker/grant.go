@@ -39,4 +39,7 @@ type Request struct {
 	URL       string
 	Headers   map[string]string
 	ExpiresAt time.Time
+	// Unbound says that the bucket is not known to refuse other bytes than the
+	// Binding names: then the validation alone finds them.
+	Unbound bool
 }

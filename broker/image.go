@@ -69,6 +69,7 @@ type GrantKind string
 const (
 	GrantRequest GrantKind = "request" // a presigned request
 	GrantSession GrantKind = "session" // an STS session
+	GrantFetch   GrantKind = "fetch"   // the broker's own: it fetches a URL for the client
 )
 
 // Entry asks to register one image.
@@ -78,6 +79,7 @@ type Entry struct {
 	SizeBytes int64
 	Type      string // "": by the name's extension
 	Start     bool   // the upload begins now
+	NoCopy    bool   // upload it even where the owner has the same bytes in another project
 }
 
 // RegisterStatus answers an entry of a batch.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"log/slog"
 	"net/netip"
 	"time"
 )
@@ -14,12 +15,16 @@ type Limits struct {
 
 // Bucket is a configured place as the rules need it.
 type Bucket struct {
-	Symbol   string
-	Display  string
-	Cloud    Cloud
-	GrantTTL time.Duration
-	Drain    bool      // no new grants
-	Signer   PutSigner // nil: can't presign
+	Symbol    string
+	Display   string
+	Cloud     Cloud
+	GrantTTL  time.Duration
+	Drain     bool         // no new grants
+	Location  *Location    // nil: not known
+	Countries CountryRules // to whom it is offered
+	Signer    PutSigner    // nil: can't presign
+	Linker    Linker       // nil: gives no links
+	Copier    Copier       // nil: can't copy inside itself
 }
 
 // PutSigner presigns the PUT of one object.
@@ -27,30 +32,36 @@ type PutSigner interface {
 	SignPut(ctx context.Context, key string, bind Binding, ttl time.Duration) (Request, error)
 }
 
-// Placer orders buckets for a client, nearest first.
-type Placer interface {
-	Nearest(client netip.Addr, buckets []Bucket) []Bucket
+// Linker gives links that read one object.
+type Linker interface {
+	// Link looks at the object first: CodeChanged when its etag is another,
+	// CodeNotFound when there is none. filename is what a browser saves it as.
+	// The URL begins with "/" when the bucket is reached through the API's own
+	// address.
+	Link(ctx context.Context, key, etag, filename string, ttl time.Duration) (url string, err error)
 }
 
-// ConfiguredOrder is the Placer that keeps the operator's order.
-type ConfiguredOrder struct{}
-
-// Nearest returns the buckets as they are.
-func (ConfiguredOrder) Nearest(_ netip.Addr, buckets []Bucket) []Bucket { return buckets }
+// Copier copies an object inside its bucket, without its bytes passing here.
+type Copier interface {
+	// Copy copies the object from, if its etag is still this one (CodeChanged
+	// otherwise; CodeNotFound when there is none), over whatever is at to. The
+	// copy outlives a loss of power when Copy returns.
+	Copy(ctx context.Context, from, etag, to string) (copied Seen, err error)
+}
 
 // NewImage is an entry that was found sound, ready to be stored.
 type NewImage struct {
 	ID        string
 	Name      string
-	SHA1      SHA1
-	SizeBytes int64
+	SHA1      SHA1  // zero: none was declared, every registration is an image of its own
+	SizeBytes int64 // negative: none was declared
 	Type      string
 	Ext       string // without dot, may be ""
 	Start     bool
 }
 
-// RegisterBatch is a batch for the store: entries with distinct sha1, all for
-// one bucket.
+// RegisterBatch is a batch for the store: entries with distinct sha1 (or none),
+// all for one bucket.
 type RegisterBatch struct {
 	ProjectID string
 	Bucket    string
@@ -59,6 +70,7 @@ type RegisterBatch struct {
 	Now       time.Time
 	By        Caller
 	Images    []NewImage
+	FetchURL  string // of kind GrantFetch: what the job that fetches each image reads
 }
 
 // ImageStore keeps images. Every change is a compare-and-set as the table of
@@ -70,6 +82,24 @@ type ImageStore interface {
 	// entries; those Uploaded or Ready are as they were, without a grant.
 	// CodeNotFound when the project was removed meanwhile.
 	Register(ctx context.Context, b RegisterBatch) ([]Image, error)
+	// Spare adds a grant, by the batch's bucket, kind and time, for the attempt
+	// that an Uploaded or Ready image would have next, and returns that attempt's
+	// file name. ok is false when the image is in another state by now.
+	Spare(ctx context.Context, b RegisterBatch) (filename string, ok bool, err error)
+	// ProjectOfImage finds the project of an image, removed or not. CodeNotFound.
+	ProjectOfImage(ctx context.Context, id string) (projectID string, err error)
+	// ReadyElsewhere returns images of the owner, in other projects of that kind
+	// that are not removed, which are Ready in that bucket with these proven
+	// digests and not by the owner's word: at most one for each digest.
+	ReadyElsewhere(ctx context.Context, p Project, bucket string, digests []SHA1) ([]Image, error)
+	// Copied performs EventSeen for what the broker itself has copied from a
+	// proven image. With proven it carries that image's verdict over and performs
+	// EventReady; otherwise the copy is validated like any upload. The image comes
+	// back as it is then.
+	Copied(ctx context.Context, copied Seen, from Image, proven bool, now time.Time, by Caller) (Image, error)
+	// WindowImages returns a part of the project's images by id, of one state or
+	// of all but Removed, in order; one more than asked for tells that there are more.
+	WindowImages(ctx context.Context, projectID string, state State, w Window) ([]Image, error)
 	// BySHA1 returns the project's images with these declared digests, removed
 	// ones left out, in any order.
 	BySHA1(ctx context.Context, projectID string, digests []SHA1) ([]Image, error)
@@ -98,55 +128,73 @@ type ImageStore interface {
 
 // Images holds the rules of images, as callers meet them.
 type Images struct {
-	Store   ImageStore
-	Buckets []Bucket // in the configured order
-	Placer  Placer
-	Limits  Limits
-	Now     func() time.Time
+	Store  ImageStore
+	Places *Places
+	Limits Limits
+	URLs   URLChecker // nil: no URL is fetched
+	Log    *slog.Logger
+	Now    func() time.Time
 }
 
-// Nearest lists the buckets that the caller may be granted, nearest first.
-func (s *Images) Nearest(by Caller, client netip.Addr) ([]Bucket, error) {
-	if !by.Known() {
-		return nil, by.Need(ScopeRead)
-	}
+// URLChecker knows which addresses a client may ask the broker to fetch.
+type URLChecker interface {
+	// Check returns the URL as it will be fetched, or CodeInvalid or
+	// CodeNotAllowed when it can be told at once that it won't be.
+	Check(raw string) (string, error)
+}
+
+// Nearest lists the buckets that a client is offered, nearest first: those that
+// take grants, admit his country, and that the caller's key is not pinned away
+// from. Nobody needs a key to ask.
+func (s *Images) Nearest(by Caller, client netip.Addr) []Bucket {
+	now := s.Places.now.Load()
+	from := now.placer.Place(client)
 	var open []Bucket
-	for _, b := range s.Buckets {
-		if !b.Drain && by.MayUse(b.Cloud) {
+	for _, b := range now.buckets {
+		if !b.Drain && by.MayUse(b.Cloud) && b.Countries.Admit(from.Country) {
 			open = append(open, b)
 		}
 	}
-	return s.Placer.Nearest(client, open), nil
+	return now.placer.Order(from, open)
 }
 
 // place chooses the bucket of a batch: the one asked for, else the nearest.
 func (s *Images) place(by Caller, client netip.Addr, symbol string) (Bucket, error) {
-	near, err := s.Nearest(by, client)
-	if err != nil {
-		return Bucket{}, err
-	}
 	if symbol == "" {
-		for _, b := range near {
+		for _, b := range s.Nearest(by, client) {
 			if b.Signer != nil {
 				return b, nil
 			}
 		}
-		return Bucket{}, Errorf(CodeNoBucket, "no bucket takes uploads by this key; ask the operator")
+		return Bucket{}, Errorf(CodeNoBucket, "no bucket takes uploads by this key from where you are; ask the operator")
 	}
-	for _, b := range s.Buckets {
-		switch {
-		case b.Symbol != symbol:
-		case !by.MayUse(b.Cloud):
-			return Bucket{}, Errorf(CodeNotAllowed, "this key is pinned to other clouds than %s", b.Cloud)
-		case b.Drain:
-			return Bucket{}, Errorf(CodeNoBucket, "the bucket %s takes no new uploads; leave the bucket out to get the nearest", symbol)
-		case b.Signer == nil:
-			return Bucket{}, Errorf(CodeNotSupported, "the bucket %s gives no presigned requests", symbol)
-		default:
-			return b, nil
+	now := s.Places.now.Load()
+	b, ok := now.find(symbol)
+	if !ok {
+		return Bucket{}, Errorf(CodeUnknownBucket, "there is no bucket %q; GET /v1/buckets/nearest lists them", symbol)
+	}
+	if !by.MayUse(b.Cloud) {
+		return Bucket{}, Errorf(CodeNotAllowed, "this key is pinned to other clouds than %s", b.Cloud)
+	}
+	if b.Drain {
+		return Bucket{}, Errorf(CodeNoBucket, "the bucket %s takes no new uploads; leave the bucket out to get the nearest", symbol)
+	}
+	if b.Signer == nil {
+		return Bucket{}, Errorf(CodeNotSupported, "the bucket %s gives no presigned requests", symbol)
+	}
+	if b.Countries.Enforce {
+		if country := now.placer.Place(client).Country; !b.Countries.Admit(country) {
+			return Bucket{}, Errorf(CodeNotAllowed, "the bucket %s takes no uploads from %s; leave the bucket out to get the nearest", symbol, countryName(country))
 		}
 	}
-	return Bucket{}, Errorf(CodeUnknownBucket, "there is no bucket %q; GET /v1/buckets/nearest lists them", symbol)
+	return b, nil
+}
+
+func countryName(country string) string {
+	if country == "" {
+		return "an unknown place"
+	}
+	return country
 }
 
 // open returns the project for a call that needs a scope.

@@ -12,3 +12,16 @@ type ValidateArgs struct {
 
 // Kind names the job.
 func (ValidateArgs) Kind() string { return "validate" }
+
+// FetchArgs asks a worker to bring an image's bytes from a URL that a client
+// named into a bucket. The store inserts it in the transaction that registers the
+// image. A job whose image is no longer open in that attempt does nothing.
+type FetchArgs struct {
+	ImageID string `json:"image_id"`
+	Attempt int    `json:"attempt"`
+	Bucket  string `json:"bucket"` // where its grant is
+	URL     string `json:"url"`    // as the client gave it: maybe a secret, not for the log
+}
+
+// Kind names the job.
+func (FetchArgs) Kind() string { return "fetch" }

@@ -222,6 +222,21 @@ func (k *Keys) Bootstrap(ctx context.Context, chosen string) (Bootstrapped, erro
 	return Bootstrapped{Owner: owner, Key: key, Secret: secret}, nil
 }
 
+// Token answers the secret of a live key whose owner has this email, "" for any
+// other: old clients log in with an email and a password, and the password is a key.
+func (k *Keys) Token(ctx context.Context, email, password string) (string, error) {
+	c, err := k.Authenticate(ctx, strings.TrimSpace(password))
+	switch {
+	case CodeOf(err) == CodeUnauthenticated:
+		return "", nil
+	case err != nil:
+		return "", err
+	case !strings.EqualFold(c.Owner.Email, strings.TrimSpace(email)):
+		return "", nil
+	}
+	return strings.TrimSpace(password), nil
+}
+
 // NewSignInCode makes a code that TradeCode turns into a session once.
 func (k *Keys) NewSignInCode(ctx context.Context, keyID string) (string, error) {
 	return k.newSession(ctx, keyID, true, signInCodeTTL)

@@ -44,13 +44,13 @@ func newWorld(t *testing.T) *world {
 	w.keys = &broker.Keys{Store: store, Now: w.time}
 	w.projects = &broker.Projects{Store: store, Now: w.time}
 	w.images = &broker.Images{
-		Store: store, Now: w.time, Placer: broker.ConfiguredOrder{}, Limits: broker.Limits{MaxObject: 1000, MaxBatch: 5},
-		Buckets: []broker.Bucket{
+		Store: store, Now: w.time, Limits: broker.Limits{MaxObject: 1000, MaxBatch: 5},
+		Places: broker.NewPlaces(broker.ConfiguredOrder{}, []broker.Bucket{
 			{Symbol: "Full", Cloud: broker.CloudS3, GrantTTL: time.Hour, Drain: true, Signer: w.signer},
 			{Symbol: "Tokens", Cloud: broker.CloudOSS, GrantTTL: time.Hour}, // presigns nothing
 			{Symbol: "Near", Cloud: broker.CloudS3, GrantTTL: time.Hour, Signer: w.signer},
 			{Symbol: "Far", Cloud: broker.CloudMinIO, GrantTTL: 2 * time.Hour, Signer: w.signer},
-		},
+		}...),
 	}
 	if w.ada, err = w.keys.CreateOwner(t.Context(), "ada@example.com", "Ada"); err != nil {
 		t.Fatal(err)

@@ -121,8 +121,11 @@ func TypeOf(name string) string {
 			}
 		}
 	}
-	return "application/octet-stream"
+	return unknownType
 }
+
+// unknownType is the type of a name whose extension says nothing.
+const unknownType = "application/octet-stream"
 
 // checkType accepts a MIME type (RFC 9110, section 8.3.1) that can be a header's
 // value as it stands: spaces around it, or two together, would be trimmed on the

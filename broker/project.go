@@ -44,8 +44,33 @@ type Page struct {
 	Limit int
 }
 
+// Window asks for part of a list from either end, as Relay's cursors do: up to
+// Limit entries behind After and before Before (ids, "" for none), the last ones
+// with FromEnd.
+type Window struct {
+	After, Before string
+	Limit         int
+	FromEnd       bool
+}
+
+// Stats are the numbers of a project's images.
+type Stats struct {
+	Counts Counts
+	Pixels int64 // of the Ready ones
+}
+
 // ProjectStore keeps projects.
 type ProjectStore interface {
+	// WindowProjects returns a part of an owner's projects that are not removed,
+	// newest first, whose name contains search or whose id begins with it, in
+	// either case, and the number of all such; one more than asked for tells that
+	// there are more.
+	WindowProjects(ctx context.Context, ownerID, onlyID, search string, w Window) (list []Project, total int, err error)
+	// ProjectsByPrefix returns up to max of an owner's projects that are not
+	// removed and whose id begins with prefix, newest first.
+	ProjectsByPrefix(ctx context.Context, ownerID, onlyID, prefix string, max int) ([]Project, error)
+	// StatsOf counts in several projects; one without images may have no entry.
+	StatsOf(ctx context.Context, projectIDs []string) (map[string]Stats, error)
 	// CreateProject adds a project and writes the audit.
 	CreateProject(ctx context.Context, p Project, by Caller) error
 	// Project returns one, removed ones until they are final. CodeNotFound.
@@ -137,6 +162,66 @@ func (s *Projects) ListWithCounts(ctx context.Context, by Caller, query string, 
 		counts[i] = byID[id]
 	}
 	return list, counts, nil
+}
+
+// Window returns a part of the caller's projects, newest first, that search fits
+// ("" for all), the number of all of them, and whether there are more beyond the
+// end that the window does not begin at.
+func (s *Projects) Window(ctx context.Context, by Caller, search string, w Window) (list []Project, total int, more bool, err error) {
+	if err := by.Need(ScopeRead); err != nil {
+		return nil, 0, false, err
+	}
+	if !utf8.ValidString(search) || strings.ContainsRune(search, 0) {
+		return nil, 0, false, Errorf(CodeInvalid, "no project is called so: a name is UTF-8 without control characters")
+	}
+	if err := w.check(); err != nil {
+		return nil, 0, false, err
+	}
+	list, total, err = s.Store.WindowProjects(ctx, by.Owner.ID, by.Key.ProjectID, search, w)
+	list, more = cutWindow(list, w)
+	return list, total, more, err
+}
+
+// ByPrefix returns up to max of the caller's projects whose id begins with
+// prefix, in either case, newest first.
+func (s *Projects) ByPrefix(ctx context.Context, by Caller, prefix string, max int) ([]Project, error) {
+	if err := by.Need(ScopeRead); err != nil {
+		return nil, err
+	}
+	prefix = strings.ToUpper(strings.TrimSpace(prefix))
+	if prefix != "" && !IsIDPrefix(prefix) {
+		return nil, nil
+	}
+	return s.Store.ProjectsByPrefix(ctx, by.Owner.ID, by.Key.ProjectID, prefix, max)
+}
+
+// StatsOf counts in several projects that the caller was given by this type.
+func (s *Projects) StatsOf(ctx context.Context, by Caller, ids []string) (map[string]Stats, error) {
+	if err := by.Need(ScopeRead); err != nil {
+		return nil, err
+	}
+	return s.Store.StatsOf(ctx, ids)
+}
+
+// check refuses cursors that no answer has given.
+func (w Window) check() error {
+	for _, id := range []string{w.After, w.Before} {
+		if id != "" && !IsID(id) {
+			return Errorf(CodeInvalid, "%.40q is no cursor; take startCursor or endCursor of a page", id)
+		}
+	}
+	return nil
+}
+
+// cutWindow takes off the one more that tells of others.
+func cutWindow[T any](list []T, w Window) (_ []T, more bool) {
+	switch {
+	case len(list) <= w.Limit:
+		return list, false
+	case w.FromEnd:
+		return list[len(list)-w.Limit:], true
+	}
+	return list[:w.Limit], true
 }
 
 // Remove hides a project and everything in it. Undo takes it back for ten

@@ -12,8 +12,12 @@ import (
 // An error of Register itself means that nothing was registered: the project is
 // not the caller's, the key lacks the right, the batch is too large, or no
 // bucket takes the upload. Repeating a batch is safe.
+//
+// Bytes that the same owner has Ready in another project of the same bucket are
+// copied there by the bucket itself, and exist.
 func (s *Images) Register(ctx context.Context, by Caller, projectID, bucket string, client netip.Addr, entries []Entry) ([]Registered, error) {
-	if _, err := s.open(ctx, by, ScopeUpload, projectID); err != nil {
+	project, err := s.open(ctx, by, ScopeUpload, projectID)
+	if err != nil {
 		return nil, err
 	}
 	if err := s.checkBatch(len(entries)); err != nil {
@@ -29,6 +33,7 @@ func (s *Images) Register(ctx context.Context, by Caller, projectID, bucket stri
 	batch := s.batch(by, projectID, place)
 	row := make([]int, len(entries)) // index in batch.Images, -1: a problem
 	byDigest := map[SHA1]int{}
+	copyable := map[SHA1]bool{}
 	for i, e := range entries {
 		img, err := s.newImage(e)
 		if err != nil {
@@ -42,6 +47,7 @@ func (s *Images) Register(ctx context.Context, by Caller, projectID, bucket stri
 		}
 		img.ID = NewID(now)
 		byDigest[img.SHA1], row[i] = len(batch.Images), len(batch.Images)
+		copyable[img.SHA1] = !e.NoCopy
 		batch.Images = append(batch.Images, img)
 	}
 	if len(batch.Images) == 0 {
@@ -52,6 +58,7 @@ func (s *Images) Register(ctx context.Context, by Caller, projectID, bucket stri
 	if err != nil {
 		return nil, err
 	}
+	s.copyPresent(ctx, by, project, place, images, copyable)
 	for i, e := range entries {
 		if row[i] < 0 {
 			continue

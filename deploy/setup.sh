@@ -3,7 +3,8 @@
 #
 #   go    looks at Go alone, installs nothing
 #   run   and a Postgres server, which `uploadbroker serve` starts by itself
-#   test  and a C compiler, which Go's race detector needs
+#   test  and a C compiler, which Go's race detector needs, and curl, by which a
+#         test speaks as old scripts do
 #
 # On Debian, Ubuntu and kin it installs with apt-get, through sudo when it is not
 # root. Elsewhere it says what to install. When all is there, it does nothing.
@@ -160,6 +161,15 @@ need_cc() {
 	has_cc || die "gcc is installed, but $(go env CC) compiles nothing (is CC set?)."
 }
 
+need_curl() {
+	has curl && return
+	if has apt-get; then
+		apt_install curl
+	else
+		die "curl is missing; install it with your system's packages."
+	fi
+}
+
 [ $# -gt 0 ] || set -- run test
 for part in "$@"; do
 	case $part in
@@ -173,6 +183,7 @@ for part in "$@"; do
 		check_go
 		need_postgres
 		need_cc
+		need_curl
 		;;
 	*) die "no such part: $part (there are go, run, test)" ;;
 	esac

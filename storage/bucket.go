@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"sync/atomic"
 	"time"
 
 	"github.com/uploadbroker/uploadbroker/broker"
@@ -29,7 +30,7 @@ type Info struct {
 }
 
 // Observer is told of each operation: the bucket's symbol, the operation (stat,
-// open, list, put, delete, sign_put, sign_get, sync, sweep), how long it took,
+// open, list, put, copy, delete, sign_put, sign_get, sync, sweep, probe), how long it took,
 // and the code of its error ("" for none). An open ends when its body begins.
 // It is called on the operation's own goroutine and must be quick.
 type Observer func(symbol, op string, took time.Duration, code broker.Code)
@@ -48,9 +49,12 @@ type Bucket struct {
 	driver  Driver
 	put     PutSigner        // nil: can't
 	get     GetSigner        // nil: can't
+	copier  Copier           // nil: can't
+	prober  Prober           // nil: can't
 	syncer  Syncer           // nil: needs none
 	sweeper MultipartSweeper // nil: can't
 	observe Observer
+	binding atomic.Int32 // what is known of the bucket's bindings: see probe.go
 }
 
 // New makes a Bucket over a driver. It does not reach out.
@@ -74,6 +78,8 @@ func New(info Info, d Driver, opts ...Option) (*Bucket, error) {
 	b := &Bucket{info: info, driver: d, observe: func(string, string, time.Duration, broker.Code) {}}
 	b.put, _ = d.(PutSigner)
 	b.get, _ = d.(GetSigner)
+	b.copier, _ = d.(Copier)
+	b.prober, _ = d.(Prober)
 	b.syncer, _ = d.(Syncer)
 	b.sweeper, _ = d.(MultipartSweeper)
 	for _, opt := range opts {
@@ -90,6 +96,12 @@ func (b *Bucket) CanSignPut() bool { return b.put != nil }
 
 // CanSignGet reports whether SignGet works here.
 func (b *Bucket) CanSignGet() bool { return b.get != nil }
+
+// CanCopy reports whether Copy works here.
+func (b *Bucket) CanCopy() bool { return b.copier != nil }
+
+// CanProbe reports whether Probe works here.
+func (b *Bucket) CanProbe() bool { return b.prober != nil }
 
 // NeedsSync reports whether Sync does anything here.
 func (b *Bucket) NeedsSync() bool { return b.syncer != nil }
@@ -213,7 +225,8 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 
 // SignPut gives the right to write one object. ttl is clamped to between one
 // second and Info's GrantTTL; the Request says when it really ends, which is
-// earlier still when the broker's own credentials end first.
+// earlier still when the broker's own credentials end first. A Request that
+// binds a size or a sha1 is Unbound unless Bound knows better.
 // CodeNotSupported where the bucket can't.
 func (b *Bucket) SignPut(ctx context.Context, key string, bind broker.Binding, ttl time.Duration) (req broker.Request, err error) {
 	err = b.do(ctx, "sign_put", key, func() error {
@@ -227,6 +240,7 @@ func (b *Bucket) SignPut(ctx context.Context, key string, bind broker.Binding, t
 			return err
 		}
 		req, err = b.put.SignPut(ctx, key, bind, b.clamp(ttl))
+		req.Unbound = (bind.SizeBytes >= 0 || !bind.SHA1.IsZero()) && !b.holdsBindings()
 		return err
 	})
 	return req, err

@@ -97,7 +97,7 @@ func TestClamp(t *testing.T) {
 
 func TestNotSupported(t *testing.T) {
 	b := newTest(t, Info{}, &fake{})
-	if b.CanSignPut() || b.CanSignGet() || b.CanSweepMultiparts() || b.NeedsSync() {
+	if b.CanSignPut() || b.CanSignGet() || b.CanCopy() || b.CanProbe() || b.CanSweepMultiparts() || b.NeedsSync() {
 		t.Error("it claims what its driver lacks")
 	}
 	_, err := b.SignPut(t.Context(), "k", broker.Binding{}, time.Minute)
@@ -106,6 +106,11 @@ func TestNotSupported(t *testing.T) {
 	wantCode(t, err, broker.CodeNotSupported)
 	_, err = b.SweepMultiparts(t.Context(), "", time.Now())
 	wantCode(t, err, broker.CodeNotSupported)
+	_, err = b.Copy(t.Context(), "a", "etag", "b")
+	wantCode(t, err, broker.CodeNotSupported)
+	_, err = b.Link(t.Context(), "k", "etag", "name", time.Minute)
+	wantCode(t, err, broker.CodeNotSupported)
+	wantCode(t, b.Probe(t.Context()), broker.CodeNotSupported)
 	if err := b.Sync(t.Context(), "k"); err != nil {
 		t.Errorf("sync where none is needed: %v", err)
 	}

@@ -83,6 +83,26 @@ type GetSigner interface {
 	SignGet(ctx context.Context, key string, opts GetOptions, ttl time.Duration) (string, error)
 }
 
+// Copier copies inside the bucket, on the server's side. Optional.
+type Copier interface {
+	// Copy copies the object from, if its ETag (without quotes) is ifMatch, over
+	// whatever is at to, and describes the copy. CodeChanged when from has
+	// another ETag, CodeNotFound when there is none; nothing is copied then. The
+	// content type is kept. Objects over 5 GiB may be refused (CodeInvalid, or
+	// what the cloud says).
+	Copy(ctx context.Context, from, ifMatch, to string) (Object, error)
+}
+
+// Prober tries out whether the bucket does what PutSigner promises. Optional.
+type Prober interface {
+	// ProbeBinding signs requests with the broker's own credentials, uses them
+	// wrongly below key, and reports whether the bucket refused each and stored
+	// nothing. An error says that nothing was proven: the bucket did not answer,
+	// or refused the right use too. What was written is deleted, also after
+	// failures; key itself is not written.
+	ProbeBinding(ctx context.Context, key string) (bound bool, err error)
+}
+
 // Syncer makes an object that was seen outlive a loss of power. Optional: a
 // cloud does this by itself, a disk must be asked. An object counts as seen only
 // after Sync returned.

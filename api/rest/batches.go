@@ -33,6 +33,7 @@ func (f *face) mountBatches() {
 		ProjectPath
 		Body struct {
 			Bucket string  `json:"bucket,omitempty" doc:"A bucket's symbol; the nearest when it is left out." example:"Local"`
+			Copy   *bool   `json:"copy,omitempty" default:"true" doc:"Bytes that you have Ready in another project of the same bucket are copied there by the bucket itself and answered exists. With false they are uploaded again."`
 			Images []Entry `json:"images" nullable:"false" doc:"At most 1,000. No field of an entry is required here, for each entry is answered on its own: what one lacks does not refuse the others."`
 		}
 	}
@@ -44,6 +45,7 @@ func (f *face) mountBatches() {
 		entries := make([]broker.Entry, len(in.Body.Images))
 		for i, e := range in.Body.Images {
 			entries[i] = broker.Entry{Name: string(e.Name), SHA1: e.SHA1, SizeBytes: -1, Type: e.Type, Start: e.Start == nil || *e.Start}
+			entries[i].NoCopy = in.Body.Copy != nil && !*in.Body.Copy
 			if e.Size != nil {
 				entries[i].SizeBytes = *e.Size
 			}

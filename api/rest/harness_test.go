@@ -139,7 +139,7 @@ func open(t *testing.T, change ...func(*api.Options)) *fixture {
 	f.keys = &broker.Keys{Store: f.store, Now: time.Now}
 	f.projects = &broker.Projects{Store: f.store, Now: time.Now}
 	f.images = &broker.Images{
-		Store: f.store, Buckets: places, Placer: broker.ConfiguredOrder{}, Now: time.Now,
+		Store: f.store, Places: broker.NewPlaces(broker.ConfiguredOrder{}, places...), Now: time.Now,
 		Limits: broker.Limits{MaxObject: maxObject, MaxBatch: maxBatch},
 	}
 	w := worker.New(worker.Config{Store: f.store, Buckets: all, Log: log, Concurrency: 1, MaxObject: maxObject, Now: time.Now})

@@ -52,10 +52,7 @@ func (f *face) mountPlaces() {
 		OperationID: "nearestBuckets", Method: http.MethodGet, Path: "/v1/buckets/nearest", Tags: []string{"places"},
 		Summary: "The buckets you may upload to, nearest first",
 	}, anyScope, func(ctx context.Context, by broker.Caller, _ *struct{}) (*nearest, error) {
-		list, err := f.Images.Nearest(by, api.Client(ctx))
-		if err != nil {
-			return nil, err
-		}
+		list := f.Images.Nearest(by, api.Client(ctx))
 		out := &nearest{}
 		out.Body.Buckets = make([]Bucket, len(list))
 		for i, b := range list {

@@ -97,6 +97,7 @@ type Grant struct {
 	Headers   map[string]string `json:"headers" doc:"To be sent exactly as given. With them the URL binds the upload to the declared size, type and sha1: the bucket refuses anything else."`
 	ExpiresAt time.Time         `json:"expires_at" doc:"When the bucket stops taking it. Ask for a fresh one by images/regrant."`
 	Bucket    string            `json:"bucket" doc:"Symbol of the bucket." example:"Local"`
+	Unbound   bool              `json:"unbound,omitempty" doc:"The bucket is not known to refuse other bytes than those declared: then only the validation finds them, after the upload."`
 }
 
 // Result answers one entry of a batch.
@@ -198,7 +199,7 @@ func (f *face) result(ctx context.Context, r broker.Registered) Result {
 		req := r.Grant.Request
 		out.Grant = &Grant{
 			Kind: string(r.Grant.Kind), Method: req.Method, URL: api.Absolute(ctx, req.URL), Headers: req.Headers,
-			ExpiresAt: req.ExpiresAt, Bucket: r.Grant.Bucket,
+			ExpiresAt: req.ExpiresAt, Bucket: r.Grant.Bucket, Unbound: req.Unbound,
 		}
 	}
 	return out

@@ -4,10 +4,13 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/uploadbroker/uploadbroker/api"
 )
 
 func TestSignInByKey(t *testing.T) {
@@ -121,6 +124,54 @@ func formRequest(to string, form url.Values) *http.Request {
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	return r
+}
+
+// TestSignInTries: who guesses must wait, by key and by code alike, even with the
+// right one at last; others need not.
+func TestSignInTries(t *testing.T) {
+	now := time.Now()
+	behindProxy := func(o *api.Options) { o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }
+	s := openThrottled(t, api.NewThrottle(12*time.Second, 5, func() time.Time { return now }), behindProxy)
+	try := func(from string, form url.Values) page {
+		t.Helper()
+		return s.do(t, http.MethodPost, "/sign-in", form, "X-Forwarded-For", from)
+	}
+	good := url.Values{"key": {s.secret}}
+	for n, form := range []url.Values{{"key": {"a"}}, {"code": {"b"}}, {"key": {""}}, {"code": {"c"}}, {"key": {"d"}}} {
+		if p := try("203.0.113.7", form); p.status != http.StatusUnauthorized {
+			t.Fatalf("try %d: %d %s", n, p.status, p.body)
+		}
+	}
+	p := try("203.0.113.7", good)
+	if p.status != http.StatusTooManyRequests || p.header.Get("Retry-After") != "12" || p.cookie() != nil ||
+		!strings.Contains(p.body, "try again in 12 s") || !strings.Contains(p.body, "<form") {
+		t.Errorf("the sixth try: %d %v %s", p.status, p.header, p.body)
+	}
+	if p := try("203.0.113.8", good); p.status != http.StatusSeeOther {
+		t.Errorf("somebody else: %d %s", p.status, p.body)
+	}
+	if p := s.do(t, http.MethodGet, "/sign-in", nil, "X-Forwarded-For", "203.0.113.7"); p.status != http.StatusOK {
+		t.Errorf("the page itself: %d", p.status)
+	}
+	now = now.Add(12 * time.Second)
+	if p := try("203.0.113.7", good); p.status != http.StatusSeeOther || p.cookie() == nil {
+		t.Errorf("after 12 s: %d %s", p.status, p.body)
+	}
+}
+
+// TestSignInTriesByDefault: nobody has to ask for it.
+func TestSignInTriesByDefault(t *testing.T) {
+	s := openThrottled(t, nil)
+	for range 50 {
+		switch p := s.do(t, http.MethodPost, "/sign-in", url.Values{"key": {"wrong"}}); p.status {
+		case http.StatusTooManyRequests:
+			return
+		case http.StatusUnauthorized:
+		default:
+			t.Fatalf("%d %s", p.status, p.body)
+		}
+	}
+	t.Error("50 keys were tried at once")
 }
 
 // TestBrowser walks the way of a person: sign in, look, sign out.

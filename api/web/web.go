@@ -34,7 +34,14 @@ type Options struct {
 	Keys     *broker.Keys
 	Projects *broker.Projects
 	Log      *slog.Logger
+	Tries    *api.Throttle // of signing in; nil: 5 a minute from an address
 }
+
+// Who guesses keys is let try so often.
+const (
+	tryEvery = 12 * time.Second
+	triesMax = 5
+)
 
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -58,6 +65,9 @@ func Mount(e *echo.Echo, o Options) {
 		page: template.Must(template.New("pages").Funcs(template.FuncMap{
 			"date": func(t time.Time) string { return t.Local().Format("2 January 2006, 15:04") },
 		}).Parse(pages)),
+	}
+	if f.Tries == nil {
+		f.Tries = api.NewThrottle(tryEvery, triesMax, time.Now)
 	}
 	files, err := fs.Sub(static, "static")
 	if err != nil {
@@ -170,6 +180,11 @@ func (f *face) signInPage(c echo.Context) error {
 // signIn trades a sign-in code or a key for a session.
 func (f *face) signIn(c echo.Context) error {
 	ctx := c.Request().Context()
+	var known *broker.Error
+	if err := f.Tries.Allow(api.Client(ctx)); errors.As(err, &known) {
+		api.NewProblem(err).SetRetryAfter(c.Response().Header())
+		return f.render(c, http.StatusTooManyRequests, "sign-in", signInData{Error: known.Msg})
+	}
 	var secret string
 	var ttl time.Duration
 	var err error
@@ -180,7 +195,6 @@ func (f *face) signIn(c echo.Context) error {
 	} else {
 		secret, ttl, err = f.Keys.SignIn(ctx, strings.TrimSpace(form.Get("key")))
 	}
-	var known *broker.Error
 	if errors.As(err, &known) && known.Code == broker.CodeUnauthenticated {
 		return f.render(c, http.StatusUnauthorized, "sign-in", signInData{Error: known.Msg})
 	}

@@ -31,7 +31,13 @@ type site struct {
 	secret   string
 }
 
+// open lets everybody sign in as often as the test likes.
 func open(t *testing.T, change ...func(*api.Options)) *site {
+	t.Helper()
+	return openThrottled(t, api.NewThrottle(time.Nanosecond, 1<<20, time.Now), change...)
+}
+
+func openThrottled(t *testing.T, tries *api.Throttle, change ...func(*api.Options)) *site {
 	t.Helper()
 	store, err := postgres.Open(t.Context(), pgtest.New(t), 8)
 	if err != nil {
@@ -51,10 +57,10 @@ func open(t *testing.T, change ...func(*api.Options)) *site {
 	}
 	e := api.New(o)
 	rest.Mount(e, rest.Options{
-		Projects: s.projects, Images: &broker.Images{Store: store, Placer: broker.ConfiguredOrder{}, Now: time.Now, Limits: broker.Limits{MaxBatch: 10, MaxObject: 1 << 20}},
+		Projects: s.projects, Images: &broker.Images{Store: store, Places: broker.NewPlaces(broker.ConfiguredOrder{}), Now: time.Now, Limits: broker.Limits{MaxBatch: 10, MaxObject: 1 << 20}},
 		Log: log, Version: "test",
 	})
-	web.Mount(e, web.Options{Keys: s.keys, Projects: s.projects, Log: log})
+	web.Mount(e, web.Options{Keys: s.keys, Projects: s.projects, Log: log, Tries: tries})
 	s.Server = httptest.NewUnstartedServer(nil)
 	s.Config = api.Server(e, o)
 	s.Start()

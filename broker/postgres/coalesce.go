@@ -49,7 +49,7 @@ type registerCall struct {
 
 // Register registers b, alone or with others' batches.
 func (r *registrar) Register(ctx context.Context, b broker.RegisterBatch) ([]broker.Image, error) {
-	if len(b.Images) > smallBatch {
+	if len(b.Images) > smallBatch || b.FetchURL != "" {
 		return r.register(ctx, b)
 	}
 	call := &registerCall{batch: b, done: make(chan struct{})}
@@ -95,19 +95,19 @@ func (r *registrar) flush(ctx context.Context, dest destination, q *queue) {
 func (r *registrar) take(dest destination, q *queue) (calls []*registerCall) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	taken := map[broker.SHA1]bool{}
+	taken := map[fileKey]bool{}
 	var left []*registerCall
 	for _, c := range q.waiting {
 		fits := len(taken)+len(c.batch.Images) <= mergedBatch
 		for _, n := range c.batch.Images {
-			fits = fits && !taken[n.SHA1]
+			fits = fits && !taken[keyOf(n.SHA1, n.ID)]
 		}
 		if !fits {
 			left = append(left, c)
 			continue
 		}
 		for _, n := range c.batch.Images {
-			taken[n.SHA1] = true
+			taken[keyOf(n.SHA1, n.ID)] = true
 		}
 		calls = append(calls, c)
 	}

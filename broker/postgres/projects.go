@@ -40,11 +40,7 @@ func (s *Store) ListProjects(ctx context.Context, ownerID, onlyID, query string,
 	rows, err := s.q.ListProjects(ctx, sqlc.ListProjectsParams{
 		OwnerID: ownerID, OnlyID: onlyID, Query: query, After: page.After, MaxRows: int32(page.Limit),
 	})
-	projects := make([]broker.Project, len(rows))
-	for i, r := range rows {
-		projects[i] = toProject(r)
-	}
-	return projects, wrap(err)
+	return toProjects(rows), wrap(err)
 }
 
 // CountImages implements broker.ProjectStore.

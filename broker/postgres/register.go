@@ -16,29 +16,32 @@ func (s *Store) Register(ctx context.Context, b broker.RegisterBatch) ([]broker.
 	return s.registrar.Register(ctx, b)
 }
 
+// fileKey is what two registrations of one file in a project have in common: its
+// sha1, or for a file without one the id that it would get.
+type fileKey struct {
+	digest broker.SHA1
+	id     string
+}
+
+func keyOf(digest broker.SHA1, id string) fileKey {
+	if digest.IsZero() {
+		return fileKey{id: id}
+	}
+	return fileKey{digest: digest}
+}
+
 // register registers one batch. What is already there is answered from a plain
 // read, so that sending a folder again writes nothing.
 func (s *Store) register(ctx context.Context, b broker.RegisterBatch) ([]broker.Image, error) {
-	digests := make([]broker.SHA1, len(b.Images))
-	for i, n := range b.Images {
-		digests[i] = n.SHA1
-	}
-	present, err := s.BySHA1(ctx, b.ProjectID, digests)
-	if err != nil {
-		return nil, err
-	}
-	byDigest := make(map[broker.SHA1]broker.Image, len(b.Images))
-	for _, img := range present {
-		if img.State == broker.StateUploaded || img.State == broker.StateReady {
-			byDigest[img.SHA1] = img
-		}
-	}
-
+	found := make(map[fileKey]broker.Image, len(b.Images))
 	// An image that becomes Uploaded between the two reads gives no row: read again.
 	for range retriesOfTx {
+		if err := s.findPresent(ctx, b, found); err != nil {
+			return nil, err
+		}
 		var missing []broker.NewImage
 		for _, n := range b.Images {
-			if _, ok := byDigest[n.SHA1]; !ok {
+			if _, ok := found[keyOf(n.SHA1, n.ID)]; !ok {
 				missing = append(missing, n)
 			}
 		}
@@ -50,30 +53,42 @@ func (s *Store) register(ctx context.Context, b broker.RegisterBatch) ([]broker.
 			return nil, err
 		}
 		for _, img := range registered {
-			byDigest[img.SHA1] = img
+			found[keyOf(img.SHA1, img.ID)] = img
 		}
 		if len(registered) == len(missing) {
 			break
-		}
-		if present, err = s.BySHA1(ctx, b.ProjectID, digests); err != nil {
-			return nil, err
-		}
-		for _, img := range present {
-			if _, ok := byDigest[img.SHA1]; !ok && (img.State == broker.StateUploaded || img.State == broker.StateReady) {
-				byDigest[img.SHA1] = img
-			}
 		}
 	}
 
 	images := make([]broker.Image, len(b.Images))
 	for i, n := range b.Images {
-		img, ok := byDigest[n.SHA1]
+		img, ok := found[keyOf(n.SHA1, n.ID)]
 		if !ok {
 			return nil, unavailable(errors.New("an image moved faster than its registration"), "this image is changing quickly; try again")
 		}
 		images[i] = img
 	}
 	return images, nil
+}
+
+// findPresent adds the images of a batch that have their bytes.
+func (s *Store) findPresent(ctx context.Context, b broker.RegisterBatch, found map[fileKey]broker.Image) error {
+	digests := make([]broker.SHA1, 0, len(b.Images))
+	for _, n := range b.Images {
+		if _, ok := found[keyOf(n.SHA1, n.ID)]; !ok && !n.SHA1.IsZero() {
+			digests = append(digests, n.SHA1)
+		}
+	}
+	if len(digests) == 0 {
+		return nil
+	}
+	present, err := s.BySHA1(ctx, b.ProjectID, digests)
+	for _, img := range present {
+		if img.State == broker.StateUploaded || img.State == broker.StateReady {
+			found[keyOf(img.SHA1, img.ID)] = img
+		}
+	}
+	return err
 }
 
 // registerMissing registers in one transaction with the grants, the audit, and
@@ -94,17 +109,19 @@ func (s *Store) registerMissing(ctx context.Context, b broker.RegisterBatch, mis
 		}
 		p.Ids = append(p.Ids, n.ID)
 		p.Names = append(p.Names, n.Name)
-		p.Digests = append(p.Digests, n.SHA1[:])
+		p.Digests = append(p.Digests, digestOrNull(n.SHA1))
 		p.Sizes = append(p.Sizes, n.SizeBytes)
 		p.Types = append(p.Types, n.Type)
 		p.Exts = append(p.Exts, ext)
 		p.States = append(p.States, string(state))
 	}
 	var rows []sqlc.RegisterImagesRow
-	err := s.inTx(ctx, func(_ pgx.Tx, q *sqlc.Queries) error {
+	err := s.inTx(ctx, func(tx pgx.Tx, q *sqlc.Queries) error {
 		return granting(ctx, q, b, func() (err error) {
-			rows, err = q.RegisterImages(ctx, p)
-			return err
+			if rows, err = q.RegisterImages(ctx, p); err != nil || b.FetchURL == "" {
+				return err
+			}
+			return s.insertFetches(ctx, tx, b, rows)
 		})
 	})
 	if err != nil {
@@ -136,6 +153,32 @@ func (s *Store) Regrant(ctx context.Context, b broker.RegisterBatch) ([]string, 
 		})
 	})
 	return open, err
+}
+
+// digestOrNull is a digest as a row has it.
+func digestOrNull(d broker.SHA1) []byte {
+	if d.IsZero() {
+		return nil
+	}
+	return d[:]
+}
+
+// Spare implements broker.ImageStore.
+func (s *Store) Spare(ctx context.Context, b broker.RegisterBatch) (filename string, ok bool, err error) {
+	err = s.inTx(ctx, func(_ pgx.Tx, q *sqlc.Queries) error {
+		if _, err := q.LockProject(ctx, b.ProjectID); err != nil {
+			return err
+		}
+		filename, err = q.SpareGrant(ctx, sqlc.SpareGrantParams{
+			ProjectID: b.ProjectID, ID: b.Images[0].ID, Bucket: b.Bucket, Kind: string(b.Kind), ExpiresAt: b.ExpiresAt,
+			Now: b.Now, OwnerID: b.By.Owner.ID, KeyID: b.By.Key.ID,
+		})
+		return err
+	})
+	if broker.CodeOf(err) == broker.CodeNotFound {
+		return "", false, nil
+	}
+	return filename, err == nil, err
 }
 
 // granting runs f, which adds grants, while the project can't be removed and its

@@ -36,7 +36,7 @@ type Looked struct {
 
 // lookAtDue looks at every place that is due.
 func (w *Worker) lookAtDue(ctx context.Context) error {
-	watches, err := w.Store.ClaimWatches(ctx, w.symbols, looksAtOnce)
+	watches, err := w.Store.ClaimWatches(ctx, w.buckets.Load().symbols, looksAtOnce)
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (w *Worker) lookAtDue(ctx context.Context) error {
 // HEAD for each open image and a LIST of the prefix, as far as that can be known
 // beforehand: the length of the last LIST is remembered with the watch.
 func (w *Worker) Look(ctx context.Context, watch postgres.Watch) (Looked, error) {
-	bucket, ok := w.buckets[watch.Bucket]
+	bucket, ok := w.Bucket(watch.Bucket)
 	if !ok {
 		return Looked{}, broker.Errorf(broker.CodeUnknownBucket, "no bucket %s is configured", watch.Bucket)
 	}
@@ -215,7 +215,7 @@ func (w *Worker) expire(ctx context.Context, watch postgres.Watch, open []broker
 		}
 		elsewhere := false
 		for _, symbol := range u.Buckets {
-			b, configured := w.buckets[symbol]
+			b, configured := w.Bucket(symbol)
 			if symbol == watch.Bucket || !configured {
 				continue
 			}
@@ -240,7 +240,7 @@ func (w *Worker) expire(ctx context.Context, watch postgres.Watch, open []broker
 // LookAt looks at one key at once: a bucket said that something arrived there.
 // It is a hint like any other; what is not there has not arrived.
 func (w *Worker) LookAt(ctx context.Context, symbol, key string) error {
-	b, ok := w.buckets[symbol]
+	b, ok := w.Bucket(symbol)
 	if !ok {
 		return broker.Errorf(broker.CodeUnknownBucket, "no bucket %s is configured", symbol)
 	}
@@ -262,7 +262,7 @@ func (w *Worker) LookAt(ctx context.Context, symbol, key string) error {
 // reconcileDue compares, once a day, every etag of a prefix with what the
 // images hold: what was overwritten is judged again.
 func (w *Worker) reconcileDue(ctx context.Context) error {
-	watches, err := w.Store.ClaimReconciles(ctx, w.symbols, 4)
+	watches, err := w.Store.ClaimReconciles(ctx, w.buckets.Load().symbols, 4)
 	if err != nil {
 		return err
 	}
@@ -276,7 +276,7 @@ func (w *Worker) reconcileDue(ctx context.Context) error {
 
 // Reconcile compares one prefix at once and returns how many images moved.
 func (w *Worker) Reconcile(ctx context.Context, projectID, symbol string) (int, error) {
-	b, ok := w.buckets[symbol]
+	b, ok := w.Bucket(symbol)
 	if !ok {
 		return 0, broker.Errorf(broker.CodeUnknownBucket, "no bucket %s is configured", symbol)
 	}

@@ -80,8 +80,8 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(w.server.Close)
 	a := bucketOver(t, "A", w.a)
 	w.images = &broker.Images{
-		Store: w.store, Now: w.clock.now, Placer: broker.ConfiguredOrder{}, Limits: broker.Limits{MaxObject: 1 << 30, MaxBatch: 1000},
-		Buckets: []broker.Bucket{{Symbol: "A", Cloud: broker.CloudS3, GrantTTL: grantFor, Signer: a}},
+		Store: w.store, Now: w.clock.now, Limits: broker.Limits{MaxObject: 1 << 30, MaxBatch: 1000},
+		Places: broker.NewPlaces(broker.ConfiguredOrder{}, broker.Bucket{Symbol: "A", Cloud: broker.CloudS3, GrantTTL: grantFor, Signer: a}),
 	}
 	return w
 }

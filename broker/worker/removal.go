@@ -49,7 +49,7 @@ func (w *Worker) sweepRemovedProjects(ctx context.Context) error {
 	var errs []error
 	for _, p := range removed {
 		found := 0
-		for _, b := range w.Buckets {
+		for _, b := range w.buckets.Load().all {
 			n, err := w.empty(ctx, b, p.ID+"/")
 			found += n
 			if err != nil {
@@ -79,7 +79,7 @@ func (w *Worker) again(found int, grantsEnd, now time.Time, finish func() error,
 
 // deleteAt deletes an object and returns how many there were.
 func (w *Worker) deleteAt(ctx context.Context, symbol, key string) (int, error) {
-	b, ok := w.buckets[symbol]
+	b, ok := w.Bucket(symbol)
 	if !ok {
 		return 0, broker.Errorf(broker.CodeUnknownBucket, "the bucket %s is not configured any more", symbol)
 	}

@@ -164,7 +164,7 @@ func (w *Worker) failed(ctx context.Context, j postgres.Judging, cause error) er
 
 // judge runs the validator under the lease.
 func (w *Worker) judge(ctx context.Context, img broker.Image, kind broker.ProjectKind, j postgres.Judging) (broker.Verdict, error) {
-	bucket, ok := w.buckets[img.Bucket]
+	bucket, ok := w.Bucket(img.Bucket)
 	if !ok {
 		return broker.Verdict{}, broker.Errorf(broker.CodeUnknownBucket, "the bucket %s is not configured any more", img.Bucket)
 	}

@@ -1,13 +1,14 @@
 // Package worker learns what arrived and judges it.
 //
 // Three things run in it until Run's context ends: looks at the places that are
-// due (package postgres keeps them as rows), River jobs that validate objects,
-// and sweeps that pick up what a killed process left, delete what was removed,
-// and compare etags once a day. Any number of workers may share a database and
-// its buckets; each may be killed at any moment.
+// due (package postgres keeps them as rows), River jobs that validate objects and
+// fetch the URLs that clients name, and sweeps that pick up what a killed process
+// left, delete what was removed, and compare etags once a day. Any number of
+// workers may share a database and its buckets; each may be killed at any moment.
 //
-// Permissions needed: read, list and delete in every bucket. Side effects: it
-// deletes the objects of removed images and projects, and nothing else.
+// Permissions needed: read, list, write and delete in every bucket. Side effects: it
+// writes what it fetches where nothing is yet, deletes the objects of removed images
+// and projects, and nothing else; package fetch reaches out.
 package worker
 
 import (
@@ -16,12 +17,14 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
 	"github.com/uploadbroker/uploadbroker/broker"
+	"github.com/uploadbroker/uploadbroker/broker/fetch"
 	"github.com/uploadbroker/uploadbroker/broker/postgres"
 	"github.com/uploadbroker/uploadbroker/broker/validate"
 	"github.com/uploadbroker/uploadbroker/storage"
@@ -30,8 +33,9 @@ import (
 // Config is what a Worker needs.
 type Config struct {
 	Store   *postgres.Store
-	Buckets []*storage.Bucket
+	Buckets []*storage.Bucket // at the start, see SetBuckets
 	Log     *slog.Logger
+	Fetch   *fetch.Client // for URLs that clients name; nil: none is fetched
 
 	Concurrency int              // validations at once; at least 1
 	Budget      *validate.Budget // bytes for decoders that hold a bitmap
@@ -50,8 +54,7 @@ type Worker struct {
 	id      string // tells this process's leases from others'
 	slots   chan struct{}
 	faults  sync.Map // the place of a look that fails, to its broker.Code
-	buckets map[string]*storage.Bucket
-	symbols []string
+	buckets atomic.Pointer[bucketSet]
 
 	leaseEvery time.Duration // how often a lease is extended
 }
@@ -70,14 +73,34 @@ const (
 // New makes a worker.
 func New(c Config) *Worker {
 	w := &Worker{
-		Config: c, id: broker.NewID(c.Now()), slots: make(chan struct{}, max(c.Concurrency, 1)),
-		buckets: map[string]*storage.Bucket{}, leaseEvery: leaseExtendEvery,
+		Config: c, id: broker.NewID(c.Now()), slots: make(chan struct{}, max(c.Concurrency, 1)), leaseEvery: leaseExtendEvery,
 	}
-	for _, b := range c.Buckets {
-		w.buckets[b.Info().Symbol] = b
-		w.symbols = append(w.symbols, b.Info().Symbol)
-	}
+	w.SetBuckets(c.Buckets)
 	return w
+}
+
+// bucketSet are the buckets of a moment.
+type bucketSet struct {
+	all      []*storage.Bucket
+	bySymbol map[string]*storage.Bucket
+	symbols  []string
+}
+
+// SetBuckets replaces the buckets while the worker runs; what is under way ends
+// with those that it began with.
+func (w *Worker) SetBuckets(all []*storage.Bucket) {
+	set := &bucketSet{all: all, bySymbol: make(map[string]*storage.Bucket, len(all))}
+	for _, b := range all {
+		set.bySymbol[b.Info().Symbol] = b
+		set.symbols = append(set.symbols, b.Info().Symbol)
+	}
+	w.buckets.Store(set)
+}
+
+// Bucket finds a configured bucket.
+func (w *Worker) Bucket(symbol string) (*storage.Bucket, bool) {
+	b, ok := w.buckets.Load().bySymbol[symbol]
+	return b, ok
 }
 
 // Run works until ctx ends, then lets go of what it holds and returns nil. An
@@ -86,7 +109,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if w.Alone {
 		err := w.Store.DropLeases(ctx)
 		if err == nil {
-			err = w.requeue(ctx, w.Now())
+			err = errors.Join(w.requeue(ctx, w.Now()), w.requeueFetches(ctx, w.Now()))
 		}
 		if ctx.Err() != nil {
 			return nil // told to stop before it began
@@ -147,10 +170,14 @@ func (w *Worker) every(ctx context.Context, pause time.Duration, what string, f 
 func (w *Worker) river() (*river.Client[pgxTx], error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &validation{w: w})
+	river.AddWorker(workers, &fetching{w: w})
 	return river.NewClient(riverpgxv5.New(w.Store.Pool()), &river.Config{
 		// River fetches for free places only, and no faster than its cooldown: a
 		// few jobs wait here for a slot, or small images would wait for the fetch.
-		Queues:  map[string]river.QueueConfig{postgres.JobQueue: {MaxWorkers: w.Concurrency * jobsPerSlot}},
+		Queues: map[string]river.QueueConfig{
+			postgres.JobQueue:   {MaxWorkers: w.Concurrency * jobsPerSlot},
+			postgres.FetchQueue: {MaxWorkers: fetchesAtOnce},
+		},
 		Workers: workers,
 		Logger:  slog.New(quiet{w.Log.Handler()}),
 		// The defaults fit jobs of seconds; ours may read gigabytes.
@@ -171,6 +198,7 @@ func (w *Worker) timeout(sizeBytes int64) time.Duration {
 func (w *Worker) Sweep(ctx context.Context) error {
 	return errors.Join(
 		w.requeue(ctx, w.Now().Add(-leaseGrace)),
+		w.requeueFetches(ctx, w.Now().Add(-leaseGrace)),
 		w.sweepRemovedImages(ctx),
 		w.sweepRemovedProjects(ctx),
 		w.Store.SweepSessions(ctx, w.Now()),

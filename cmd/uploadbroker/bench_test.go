@@ -47,10 +47,13 @@ type bench struct {
 
 const benchClients = 64
 
-func serveForBench(b *testing.B) *bench {
+func serveForBench(b *testing.B, changes ...func(*config)) *bench {
 	b.Helper()
 	c := defaults()
 	c.DataDir = dataFolder(b)
+	for _, change := range changes {
+		change(&c)
+	}
 	if err := c.finish(nil, ""); err != nil {
 		b.Fatal(err)
 	}
@@ -261,7 +264,7 @@ func BenchmarkCheck1000(b *testing.B) {
 // storage/s3 has it beside the SDK's own signer.
 func BenchmarkPresign(b *testing.B) {
 	s := serveForBench(b)
-	signer := s.images.Buckets[0].Signer
+	signer := s.images.Places.Buckets()[0].Signer
 	bind := broker.Binding{SizeBytes: 5 << 20, SHA1: sha1.Sum([]byte("x")), ContentType: "image/jpeg"}
 	key := s.project + "/" + bind.SHA1.String() + ".jpg"
 	b.ReportAllocs()

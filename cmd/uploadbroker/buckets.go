@@ -6,9 +6,11 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"reflect"
 	"time"
 
 	"github.com/uploadbroker/uploadbroker/broker"
+	"github.com/uploadbroker/uploadbroker/geoip"
 	"github.com/uploadbroker/uploadbroker/storage"
 	"github.com/uploadbroker/uploadbroker/storage/local"
 	"github.com/uploadbroker/uploadbroker/storage/s3"
@@ -18,30 +20,33 @@ import (
 // this path.
 const localPath = "/" + local.BucketName + "/"
 
-// buckets are the places to upload to, in the configured order.
+// buckets are the places to upload to, in the configured order. The clouds' may
+// be replaced while the program runs; the local one stays.
 type buckets struct {
-	all     []*storage.Bucket
+	observe storage.Observer
 	gateway *local.Gateway // nil: no local bucket
 	bucket  *local.Bucket
+	local   *openBucket // nil: no local bucket
+	clouds  []*openBucket
+}
+
+// openBucket is a bucket with what it was configured by.
+type openBucket struct {
+	*storage.Bucket
+	config bucketConfig
+	place  broker.Bucket
 }
 
 // openBuckets makes the buckets. Only the local one is reached here: a cloud
 // that is down is no reason not to start.
 func openBuckets(ctx context.Context, c config, observe storage.Observer) (_ *buckets, err error) {
-	b := &buckets{}
+	b := &buckets{observe: observe}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("open the buckets: %w", err)
 			_ = b.Close()
 		}
 	}()
-	add := func(info storage.Info, d storage.Driver) error {
-		bucket, err := storage.New(info, d, storage.WithObserver(observe))
-		if err == nil {
-			b.all = append(b.all, bucket)
-		}
-		return err
-	}
 	if *c.LocalBucket.Enabled {
 		if b.gateway, err = local.Open(ctx, local.Options{
 			Dir: filepath.Join(c.DataDir, "objects"), KeyFile: filepath.Join(c.DataDir, "local-bucket.key"),
@@ -51,14 +56,30 @@ func openBuckets(ctx context.Context, c config, observe storage.Observer) (_ *bu
 		if b.bucket, err = b.gateway.Bucket(ctx, local.BucketName); err != nil {
 			return nil, err
 		}
-		if err = add(storage.Info{
+		// The embedded gateway heeds what a grant binds: its conformance suite
+		// proves it.
+		bucket, err := storage.New(storage.Info{
 			Symbol: c.LocalBucket.Symbol, Display: c.LocalBucket.Display, Cloud: broker.CloudS3,
 			GrantTTL: time.Duration(c.LocalBucket.GrantTTL),
-		}, b.bucket); err != nil {
+		}, b.bucket, storage.WithObserver(observe), storage.WithBound())
+		if err != nil {
 			return nil, err
 		}
+		b.local = &openBucket{Bucket: bucket, place: placement(bucket)}
 	}
+	b.clouds, err = b.openClouds(ctx, c)
+	return b, err
+}
+
+// openClouds makes the clouds' buckets anew; those whose configuration is the
+// same are taken over with what is known of them.
+func (b *buckets) openClouds(ctx context.Context, c config) ([]*openBucket, error) {
+	var all []*openBucket
 	for _, bc := range c.Buckets {
+		if same := b.configuredAs(bc); same != nil {
+			all = append(all, same)
+			continue
+		}
 		driver, err := s3.Open(ctx, s3.Options{
 			Bucket: bc.Bucket, Region: bc.Region, Endpoint: bc.Endpoint, PublicEndpoint: bc.PublicEndpoint,
 			PathStyle: *bc.PathStyle, AccessKeyID: bc.AccessKeyID, AccessKeySecret: bc.AccessKeySecret,
@@ -66,14 +87,77 @@ func openBuckets(ctx context.Context, c config, observe storage.Observer) (_ *bu
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", bc.Symbol, err)
 		}
-		if err := add(storage.Info{
+		bucket, err := storage.New(storage.Info{
 			Symbol: bc.Symbol, Display: bc.Display, Cloud: broker.Cloud(bc.Cloud),
 			GrantTTL: time.Duration(bc.GrantTTL), Drain: bc.Drain,
-		}, driver); err != nil {
+		}, driver, storage.WithObserver(b.observe))
+		if err != nil {
 			return nil, err
 		}
+		open := &openBucket{Bucket: bucket, config: bc, place: placement(bucket)}
+		open.place.Countries = broker.CountryRules(bc.Countries)
+		if bc.Location != nil {
+			open.place.Location = &broker.Location{Lat: bc.Location.Lat, Lon: bc.Location.Lon}
+		} else if at, ok := geoip.Region(broker.Cloud(bc.Cloud), bc.Region); ok && bc.Endpoint == "" {
+			// Others than Amazon say us-east-1 by habit, wherever they are.
+			open.place.Location = &at
+		}
+		all = append(all, open)
 	}
-	return b, nil
+	return all, nil
+}
+
+func (b *buckets) configuredAs(c bucketConfig) *openBucket {
+	for _, open := range b.clouds {
+		if reflect.DeepEqual(open.config, c) {
+			return open
+		}
+	}
+	return nil
+}
+
+// placement is a bucket as the rules need it.
+func placement(b *storage.Bucket) broker.Bucket {
+	info := b.Info()
+	p := broker.Bucket{
+		Symbol: info.Symbol, Display: info.Display, Cloud: info.Cloud, GrantTTL: info.GrantTTL, Drain: info.Drain,
+	}
+	if b.CanSignPut() {
+		p.Signer = b
+	}
+	if b.CanSignGet() {
+		p.Linker = b
+	}
+	if b.CanCopy() {
+		p.Copier = b
+	}
+	return p
+}
+
+// open lists the buckets in the configured order.
+func (b *buckets) open() []*openBucket {
+	if b.local == nil {
+		return b.clouds
+	}
+	return append([]*openBucket{b.local}, b.clouds...)
+}
+
+// all are the buckets as the worker needs them.
+func (b *buckets) all() []*storage.Bucket {
+	var all []*storage.Bucket
+	for _, open := range b.open() {
+		all = append(all, open.Bucket)
+	}
+	return all
+}
+
+// placements are the buckets as the rules need them.
+func (b *buckets) placements() []broker.Bucket {
+	var all []broker.Bucket
+	for _, open := range b.open() {
+		all = append(all, open.place)
+	}
+	return all
 }
 
 // Close stops the local bucket.
@@ -98,19 +182,4 @@ func (b *buckets) handler(onPut func(key string), log *slog.Logger) http.Handler
 		return nil
 	}
 	return b.bucket.Handler(local.HandlerOptions{OnPut: onPut, Log: log})
-}
-
-// placements are the buckets as the rules need them.
-func (b *buckets) placements() []broker.Bucket {
-	out := make([]broker.Bucket, len(b.all))
-	for i, bucket := range b.all {
-		info := bucket.Info()
-		out[i] = broker.Bucket{
-			Symbol: info.Symbol, Display: info.Display, Cloud: info.Cloud, GrantTTL: info.GrantTTL, Drain: info.Drain,
-		}
-		if bucket.CanSignPut() {
-			out[i].Signer = bucket
-		}
-	}
-	return out
 }

@@ -26,7 +26,7 @@ func (c *bucketsListCmd) Run(io stdio) error {
 	}
 	var rows [][]string
 	if *cfg.LocalBucket.Enabled {
-		rows = append(rows, []string{cfg.LocalBucket.Symbol, cfg.LocalBucket.Display, string(broker.CloudS3), cfg.DataDir + "/objects", ""})
+		rows = append(rows, []string{cfg.LocalBucket.Symbol, cfg.LocalBucket.Display, string(broker.CloudS3), cfg.DataDir + "/objects", "all"})
 	}
 	for _, b := range cfg.Buckets {
 		place := b.Bucket
@@ -35,13 +35,27 @@ func (c *bucketsListCmd) Run(io stdio) error {
 		} else if b.Region != "" {
 			place += " in " + b.Region
 		}
-		drain := ""
-		if b.Drain {
-			drain = "no new grants"
-		}
-		rows = append(rows, []string{b.Symbol, b.Display, b.Cloud, place, drain})
+		rows = append(rows, []string{b.Symbol, b.Display, b.Cloud, place, b.offered()})
 	}
-	return table(io, "SYMBOL\tNAME\tCLOUD\tPLACE\t", rows)
+	return table(io, "SYMBOL\tNAME\tCLOUD\tPLACE\tOFFERED TO", rows)
+}
+
+// offered says in words to whom a bucket is offered.
+func (b bucketConfig) offered() string {
+	if b.Drain {
+		return "nobody (drain)"
+	}
+	words := "all"
+	if len(b.Countries.Only) > 0 {
+		words = strings.Join(b.Countries.Only, ", ")
+	}
+	if len(b.Countries.Except) > 0 {
+		words += " except " + strings.Join(b.Countries.Except, ", ")
+	}
+	if b.Countries.Enforce {
+		words += ", enforced"
+	}
+	return words
 }
 
 type bucketsCheckCmd struct{ configFlags }
@@ -59,10 +73,10 @@ func (c *bucketsCheckCmd) Run(ctx context.Context, io stdio) error {
 	defer all.Close()
 	var rows [][]string
 	bad := false
-	for _, b := range all.all {
+	for _, b := range all.all() {
 		began := time.Now()
-		verdict := "good"
-		if err := tryBucket(ctx, b); err != nil {
+		verdict, err := tryBucket(ctx, b)
+		if err != nil {
 			bad, verdict = true, err.Error()
 		}
 		rows = append(rows, []string{b.Info().Symbol, time.Since(began).Round(time.Millisecond).String(), verdict})
@@ -77,28 +91,36 @@ func (c *bucketsCheckCmd) Run(ctx context.Context, io stdio) error {
 }
 
 // tryBucket does once what the broker does in a bucket.
-func tryBucket(ctx context.Context, b *storage.Bucket) error {
+func tryBucket(ctx context.Context, b *storage.Bucket) (verdict string, err error) {
 	const text = "uploadbroker was here\n"
 	key := "uploadbroker-check/" + broker.NewID(time.Now())
 	if _, err := b.Put(ctx, key, strings.NewReader(text), storage.PutOptions{ContentType: "text/plain", SizeBytes: int64(len(text))}); err != nil {
-		return fmt.Errorf("can't write: %w", err)
+		return "", fmt.Errorf("can't write: %w", err)
 	}
 	obj, err := b.Stat(ctx, key)
 	if err != nil {
-		return fmt.Errorf("can't read: %w", err)
+		return "", fmt.Errorf("can't read: %w", err)
 	}
 	if obj.SizeBytes != int64(len(text)) {
-		return fmt.Errorf("%d bytes were written, %d are there", len(text), obj.SizeBytes)
+		return "", fmt.Errorf("%d bytes were written, %d are there", len(text), obj.SizeBytes)
 	}
 	listed, err := b.List(ctx, key, "", 1)
 	if err != nil {
-		return fmt.Errorf("can't list: %w", err)
+		return "", fmt.Errorf("can't list: %w", err)
 	}
 	if len(listed) != 1 {
-		return fmt.Errorf("what was written is not listed")
+		return "", fmt.Errorf("what was written is not listed")
 	}
 	if err := b.Delete(ctx, key); err != nil {
-		return fmt.Errorf("can't delete: %w", err)
+		return "", fmt.Errorf("can't delete: %w", err)
 	}
-	return nil
+	if _, known := b.Bound(); !known {
+		if err := b.Probe(ctx); err != nil {
+			return "", fmt.Errorf("can't try a presigned upload: %w", err)
+		}
+	}
+	if bound, _ := b.Bound(); !bound {
+		return "good, but it takes other bytes than declared: grants are unbound, the validation alone finds wrong ones", nil
+	}
+	return "good", nil
 }

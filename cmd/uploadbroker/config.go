@@ -10,14 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/uploadbroker/uploadbroker/broker"
 	"github.com/uploadbroker/uploadbroker/storage"
 )
 
@@ -32,37 +29,14 @@ type config struct {
 	PostgresBin    string         `yaml:"postgres_bin"`      // the private Postgres's binaries; default: looked for
 	TrustedProxies []prefix       `yaml:"trusted_proxies"`   // only from these are X-Forwarded-* believed; default none
 	CORSOrigins    []string       `yaml:"cors_origins"`      // default any
+	GeoIP          geoipConfig    `yaml:"geoip"`
 	LocalBucket    localBucket    `yaml:"local_bucket"`
 	Buckets        []bucketConfig `yaml:"buckets"`
 	Limits         limits         `yaml:"limits"`
 	Worker         workerConfig   `yaml:"worker"`
+	Fetch          fetchConfig    `yaml:"fetch"`
 
 	file string // where this was read, absolute; "": no file
-}
-
-// localBucket is the bucket on this machine's disk.
-type localBucket struct {
-	Enabled  *bool    `yaml:"enabled"` // default: only when there are no other buckets
-	Symbol   string   `yaml:"symbol"`  // default Local
-	Display  string   `yaml:"display"` // default This machine
-	GrantTTL duration `yaml:"grant_ttl"`
-}
-
-// bucketConfig is one place in a cloud.
-type bucketConfig struct {
-	Symbol              string   `yaml:"symbol"`
-	Display             string   `yaml:"display"` // default: the symbol
-	Cloud               string   `yaml:"cloud"`   // S3 or MINIO
-	Bucket              string   `yaml:"bucket"`
-	Region              string   `yaml:"region"`
-	Endpoint            string   `yaml:"endpoint"`        // default: the cloud's own
-	PublicEndpoint      string   `yaml:"public_endpoint"` // what clients are given; default: endpoint
-	PathStyle           *bool    `yaml:"path_style"`      // default: for MINIO
-	AccessKeyID         string   `yaml:"access_key_id"`   // default: the SDK's own chain
-	AccessKeySecret     string   `yaml:"access_key_secret"`
-	AccessKeySecretFile string   `yaml:"access_key_secret_file"`
-	GrantTTL            duration `yaml:"grant_ttl"` // default 3h, 7 days at most
-	Drain               bool     `yaml:"drain"`     // no new grants, still read
 }
 
 // limits bound what callers may ask for.
@@ -76,6 +50,11 @@ type limits struct {
 type workerConfig struct {
 	Concurrency int      `yaml:"concurrency"` // validations at once; 0: one per core
 	Memory      byteSize `yaml:"memory"`      // for decoders that hold a bitmap; default 1GiB
+}
+
+// fetchConfig is about addresses that clients name.
+type fetchConfig struct {
+	AllowNetworks []prefix `yaml:"allow_networks"` // private networks that clients' URLs may name; default none
 }
 
 // defaults are the values of a configuration that says nothing.
@@ -178,9 +157,6 @@ func (l lineIndex) add(n *yaml.Node, path string) {
 	}
 }
 
-// symbolPattern is what GraphQL takes as an enum's member, where symbols go too.
-var symbolPattern = regexp.MustCompile(`^[_A-Za-z][_0-9A-Za-z]{0,63}$`)
-
 // finish reads secrets from their files, fills in what depends on other values,
 // and checks everything; all faults are told at once.
 func (c *config) finish(lines lineIndex, path string) error {
@@ -239,85 +215,12 @@ func (c *config) finish(lines lineIndex, path string) error {
 	if c.Worker.Memory < 64<<20 {
 		fault("worker.memory", "must be 64MiB or more")
 	}
+	c.finishGeoIP(fault)
 	c.finishBuckets(fault)
 	if len(faults) > 0 {
 		return errors.New(strings.Join(faults, "\n"))
 	}
 	return nil
-}
-
-func (c *config) finishBuckets(fault func(key, format string, args ...any)) {
-	if c.LocalBucket.Enabled == nil {
-		enabled := len(c.Buckets) == 0
-		c.LocalBucket.Enabled = &enabled
-	}
-	if !*c.LocalBucket.Enabled && len(c.Buckets) == 0 {
-		fault("local_bucket.enabled", "there is no other bucket: configure one under buckets, or leave this out")
-	}
-	taken := map[string]string{}
-	symbol := func(key, s string) {
-		switch {
-		case !symbolPattern.MatchString(s) || strings.HasPrefix(s, "__") || slices.Contains([]string{"true", "false", "null", "NONE"}, s):
-			fault(key, "%q can't be a symbol: letters, digits and _, not a digit first, not true, false, null, NONE, nor beginning with __", s)
-		case taken[s] != "":
-			fault(key, "%s has the symbol %q already", taken[s], s)
-		}
-		taken[s] = key
-	}
-	if *c.LocalBucket.Enabled {
-		symbol("local_bucket.symbol", c.LocalBucket.Symbol)
-		checkTTL("local_bucket.grant_ttl", c.LocalBucket.GrantTTL, fault)
-	}
-	for i := range c.Buckets {
-		b := &c.Buckets[i]
-		at := func(key string) string { return fmt.Sprintf("buckets.%d.%s", i, key) }
-		symbol(at("symbol"), b.Symbol)
-		if b.Display == "" {
-			b.Display = b.Symbol
-		}
-		if b.GrantTTL == 0 {
-			b.GrantTTL = duration(storage.DefaultGrantTTL)
-		}
-		checkTTL(at("grant_ttl"), b.GrantTTL, fault)
-		switch cloud, err := broker.ParseCloud(b.Cloud); {
-		case err != nil:
-			fault(at("cloud"), "%q is not a cloud: S3 or MINIO", b.Cloud)
-		case cloud == broker.CloudOSS:
-			fault(at("cloud"), "OSS is not supported by this version")
-		case cloud == broker.CloudMinIO && b.Endpoint == "":
-			fault(at("endpoint"), "a MINIO bucket needs its endpoint")
-		}
-		if b.PathStyle == nil {
-			path := b.Cloud == string(broker.CloudMinIO)
-			b.PathStyle = &path
-		}
-		if b.Bucket == "" {
-			fault(at("bucket"), "name the bucket as its cloud knows it")
-		}
-		for _, e := range []struct{ key, url string }{{"endpoint", b.Endpoint}, {"public_endpoint", b.PublicEndpoint}} {
-			if e.url != "" && !isBaseURL(e.url) {
-				fault(at(e.key), "%q is not http://host or https://host, without a path", e.url)
-			}
-		}
-		if b.AccessKeySecretFile != "" {
-			if b.AccessKeySecret != "" {
-				fault(at("access_key_secret_file"), "access_key_secret is set as well; keep one of them")
-			} else if secret, err := readSecret(b.AccessKeySecretFile); err != nil {
-				fault(at("access_key_secret_file"), "%v", err)
-			} else {
-				b.AccessKeySecret = secret
-			}
-		}
-		if (b.AccessKeyID == "") != (b.AccessKeySecret == "") {
-			fault(at("access_key_id"), "access_key_id and access_key_secret go together; leave both out for the SDK's own chain")
-		}
-	}
-}
-
-func checkTTL(key string, ttl duration, fault func(key, format string, args ...any)) {
-	if d := time.Duration(ttl); d < time.Minute || d > storage.MaxTTL {
-		fault(key, "must be 1m to 168h")
-	}
 }
 
 func isBaseURL(s string) bool {
@@ -338,10 +241,10 @@ func readSecret(path string) (string, error) {
 	return secret, nil
 }
 
-// proxies gives the trusted proxies as netip knows them.
-func (c *config) proxies() []netip.Prefix {
-	out := make([]netip.Prefix, len(c.TrustedProxies))
-	for i, p := range c.TrustedProxies {
+// prefixes gives networks as netip knows them.
+func prefixes(list []prefix) []netip.Prefix {
+	out := make([]netip.Prefix, len(list))
+	for i, p := range list {
 		out[i] = netip.Prefix(p)
 	}
 	return out

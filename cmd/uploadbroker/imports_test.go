@@ -41,6 +41,7 @@ var importRules = []importRule{
 	{dir: "broker/postgres/...", project: []string{"broker"}, families: []string{"pgx"}},
 	{dir: "broker/postgres/privatepg", families: []string{"pgx"}, standardOnly: true},
 	{dir: "broker/postgres/privatepg/pgtest", project: []string{"broker/postgres/privatepg"}, families: []string{"pgx"}, standardOnly: true, testsOnly: true},
+	{dir: "broker/fetch", project: []string{"broker"}, standardOnly: true},
 	{dir: "broker/validate/...", project: []string{"broker"}},
 	{dir: "broker/worker/...", project: []string{"broker/...", "storage"}, families: []string{"pgx"}},
 	{dir: "broker/reconstruct/...", project: []string{"broker"}},
@@ -52,7 +53,7 @@ var importRules = []importRule{
 	{dir: "storage/ossemu/...", standardOnly: true},
 	{dir: "storage/storagetest/...", project: []string{"broker", "storage"}, testsOnly: true},
 
-	{dir: "geoip/..."},
+	{dir: "geoip/...", project: []string{"broker"}},
 
 	{dir: "api", project: []string{"broker"}, families: []string{"echo"}},
 	{dir: "api/graphql/...", project: []string{"broker", "api"}, families: []string{"echo"}},
@@ -103,6 +104,10 @@ func TestImportRules(t *testing.T) {
 		{"storage/oss", "github.com/aliyun/aliyun-oss-go-sdk/oss", true},
 		{"storage/ossemu", "github.com/oklog/ulid/v2", false},
 		{"storage/local", module + "/storage/storagetest", false},
+		{"broker/fetch", "golang.org/x/net/http2", false},
+		{"geoip", module + "/broker", true},
+		{"geoip", module + "/api", false},
+		{"geoip", module + "/storage", false},
 		{"api/rest", module + "/api/graphql", false},
 		{"api/rest", "github.com/labstack/echo/v4", true},
 		{"api", "github.com/jackc/pgx/v5", false},

@@ -285,8 +285,18 @@ func TestMain(m *testing.M) {
 	if os.Getenv(beProgram) != "" {
 		main()
 	}
+	if spec := os.Getenv(beS3); spec != "" {
+		if err := s3Main(spec); err != nil {
+			fmt.Fprintln(os.Stderr, "the S3 server:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
+
+// hangup asks a server to read its configuration again.
+const hangup = syscall.SIGHUP
 
 // command is the program in a process and an environment of its own.
 func command(t testing.TB, env []string, args ...string) *exec.Cmd {

@@ -14,11 +14,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/uploadbroker/uploadbroker/api"
+	"github.com/uploadbroker/uploadbroker/api/graphql"
 	"github.com/uploadbroker/uploadbroker/api/rest"
 	"github.com/uploadbroker/uploadbroker/api/web"
 	"github.com/uploadbroker/uploadbroker/broker"
+	"github.com/uploadbroker/uploadbroker/broker/fetch"
 	"github.com/uploadbroker/uploadbroker/broker/validate"
 	"github.com/uploadbroker/uploadbroker/broker/worker"
+	"github.com/uploadbroker/uploadbroker/geoip"
 )
 
 // serveCmd runs the broker.
@@ -35,20 +38,23 @@ type serveCmd struct {
 
 // Run serves until ctx ends.
 func (s *serveCmd) Run(ctx context.Context, io stdio) error {
-	c, err := s.load(func(c *config) {
-		if s.PublicURL != "" {
-			c.PublicURL = s.PublicURL
-		}
-		if s.Listen != "" {
-			c.Listen = s.Listen
-		}
-		if s.LAN {
-			_, port, err := net.SplitHostPort(c.Listen)
-			if err == nil {
-				c.Listen = ":" + port
+	load := func() (config, error) {
+		return s.load(func(c *config) {
+			if s.PublicURL != "" {
+				c.PublicURL = s.PublicURL
 			}
-		}
-	})
+			if s.Listen != "" {
+				c.Listen = s.Listen
+			}
+			if s.LAN {
+				_, port, err := net.SplitHostPort(c.Listen)
+				if err == nil {
+					c.Listen = ":" + port
+				}
+			}
+		})
+	}
+	c, err := load()
 	if err != nil {
 		return &exitError{exitUsage, err.Error()}
 	}
@@ -71,11 +77,14 @@ func (s *serveCmd) Run(ctx context.Context, io stdio) error {
 	}
 	defer listener.Close()
 
+	hangup, stop := onHangup()
+	defer stop()
 	a, err := openApp(ctx, c, log)
 	if err != nil {
 		return err
 	}
 	defer a.close()
+	a.load, a.hangup = load, hangup
 	boot, err := a.keys.Bootstrap(ctx, s.BootstrapKey)
 	if err != nil {
 		return err
@@ -107,12 +116,19 @@ type app struct {
 	keys     *broker.Keys
 	projects *broker.Projects
 	images   *broker.Images
+	tasks    *broker.Tasks
 	worker   *worker.Worker
+	fetch    *fetch.Client
+	graphql  *graphql.Face // once there is a server
+
+	load     func() (config, error) // reads the configuration again
+	hangup   <-chan os.Signal       // says when
+	probeNow chan struct{}          // buckets changed
 }
 
 // openApp opens database and buckets and wires everything; nothing runs yet.
 func openApp(ctx context.Context, c config, log *slog.Logger) (_ *app, err error) {
-	a := &app{config: c, log: log, metrics: newMetrics()}
+	a := &app{config: c, log: log, metrics: newMetrics(), probeNow: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			a.close()
@@ -129,19 +145,28 @@ func openApp(ctx context.Context, c config, log *slog.Logger) (_ *app, err error
 		return nil, err
 	}
 
+	locator, err := geoip.Open(c.GeoIP.options())
+	if err != nil {
+		return nil, &exitError{exitUsage, err.Error()}
+	}
+	a.fetch = fetch.New(fetch.Options{
+		AllowNetworks: prefixes(c.Fetch.AllowNetworks), MaxBytes: int64(c.Limits.MaxObject), UserAgent: "uploadbroker/" + version(),
+	})
+
 	store := a.db.Store
 	a.keys = &broker.Keys{Store: store, Now: time.Now}
 	a.projects = &broker.Projects{Store: store, Now: time.Now}
 	a.images = &broker.Images{
-		Store: store, Buckets: a.buckets.placements(), Placer: broker.ConfiguredOrder{}, Now: time.Now,
+		Store: store, Places: broker.NewPlaces(locator, a.buckets.placements()...), URLs: a.fetch, Log: log, Now: time.Now,
 		Limits: broker.Limits{MaxObject: int64(c.Limits.MaxObject), MaxBatch: c.Limits.MaxBatch},
 	}
+	a.tasks = &broker.Tasks{Store: store}
 	concurrency := c.Worker.Concurrency
 	if concurrency == 0 {
 		concurrency = runtime.GOMAXPROCS(0)
 	}
 	a.worker = worker.New(worker.Config{
-		Store: store, Buckets: a.buckets.all, Log: log, Concurrency: concurrency,
+		Store: store, Buckets: a.buckets.all(), Fetch: a.fetch, Log: log, Concurrency: concurrency,
 		Budget: validate.NewBudget(int64(c.Worker.Memory)), MaxObject: int64(c.Limits.MaxObject), MaxPixels: c.Limits.MaxPixels,
 		Alone: a.db.private != nil, Now: time.Now,
 	})
@@ -165,12 +190,16 @@ func (a *app) close() {
 // server is the API with all its faces.
 func (a *app) server() *http.Server {
 	o := api.Options{
-		Keys: a.keys, Log: a.log, PublicURL: a.config.PublicURL, TrustedProxies: a.config.proxies(),
+		Keys: a.keys, Log: a.log, PublicURL: a.config.PublicURL, TrustedProxies: prefixes(a.config.TrustedProxies),
 		CORSOrigins: a.config.CORSOrigins, LocalPath: localPath, Ready: a.db.Ping, Metrics: a.metrics.handler(),
 		LocalBucket: a.buckets.handler(a.arrived, a.log),
 	}
 	e := api.New(o)
 	rest.Mount(e, rest.Options{Projects: a.projects, Images: a.images, Log: a.log, Version: version()})
+	a.graphql = graphql.Mount(e, graphql.Options{
+		Projects: a.projects, Images: a.images, Tasks: a.tasks, Keys: a.keys, Log: a.log, Version: version(),
+		NetworkTest: a.fetch.Reach, Now: time.Now,
+	})
 	web.Mount(e, web.Options{Keys: a.keys, Projects: a.projects, Log: a.log})
 	return api.Server(e, o)
 }
@@ -211,6 +240,10 @@ func (a *app) serve(ctx context.Context, l net.Listener, work bool, ready func()
 	if work {
 		g.Go(func() error { return a.worker.Run(ctx) })
 	}
+	if a.load != nil {
+		g.Go(func() error { return a.reloadOnHangup(ctx, a.hangup) })
+	}
+	g.Go(func() error { return a.probe(ctx) })
 	g.Go(func() error {
 		select {
 		case <-ctx.Done():

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // workerCmd runs looks, validations and sweeps, without an API.
@@ -13,7 +15,8 @@ type workerCmd struct {
 
 // Run works until ctx ends.
 func (w *workerCmd) Run(ctx context.Context, io stdio) error {
-	c, err := w.load(nil)
+	load := func() (config, error) { return w.load(nil) }
+	c, err := load()
 	if err != nil {
 		return &exitError{exitUsage, err.Error()}
 	}
@@ -21,11 +24,17 @@ func (w *workerCmd) Run(ctx context.Context, io stdio) error {
 		return &exitError{exitUsage, "a worker of its own needs database_url: the private database has its worker inside 'serve'"}
 	}
 	log := slog.New(slog.NewTextHandler(io.Err, nil))
+	hangup, stop := onHangup()
+	defer stop()
 	a, err := openApp(ctx, c, log)
 	if err != nil {
 		return err
 	}
 	defer a.close()
 	fmt.Fprintln(io.Out, "uploadbroker worker is at work. Ctrl-C ends it.")
-	return a.worker.Run(ctx)
+	a.load = load
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.reloadOnHangup(ctx, hangup) })
+	g.Go(func() error { return a.worker.Run(ctx) })
+	return g.Wait()
 }

@@ -25,8 +25,9 @@ import (
 // posix.Posix reaches a bucket by its bare name, relative to the working
 // directory that posix.New left. Here every call names it by its absolute path
 // instead, which the backend joins and opens just so. What is not written out
-// below (copies, versions, tagging, policies, listing buckets, the admin API's
-// calls) is BackendUnsupported: a smaller door than S3's.
+// below and in copy.go (copies between buckets, versions, tagging, policies,
+// listing buckets, the admin API's calls) is BackendUnsupported: a smaller door
+// than S3's.
 type absBackend struct {
 	backend.BackendUnsupported
 	posix *posix.Posix

@@ -41,6 +41,8 @@ var (
 	_ storage.Driver           = (*Bucket)(nil)
 	_ storage.PutSigner        = (*Bucket)(nil)
 	_ storage.GetSigner        = (*Bucket)(nil)
+	_ storage.Copier           = (*Bucket)(nil)
+	_ storage.Prober           = (*Bucket)(nil) // the s3 driver's, past the handler
 	_ storage.Syncer           = (*Bucket)(nil)
 	_ storage.MultipartSweeper = (*Bucket)(nil)
 )
@@ -105,6 +107,17 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.Reader, opts stora
 		return storage.Object{}, errReserved
 	}
 	return b.Bucket.Put(ctx, key, body, opts)
+}
+
+// Copy is the gateway's. The copy is not synced: storage.Bucket does that.
+func (b *Bucket) Copy(ctx context.Context, from, ifMatch, to string) (storage.Object, error) {
+	switch {
+	case reserved(to):
+		return storage.Object{}, errReserved
+	case reserved(from):
+		return storage.Object{}, fs.ErrNotExist
+	}
+	return b.Bucket.Copy(ctx, from, ifMatch, to)
 }
 
 // Delete is the gateway's.

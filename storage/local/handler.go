@@ -120,8 +120,8 @@ func checkRequest(r *http.Request) *s3Fault {
 	if r.Method == http.MethodPut && r.ContentLength < 0 {
 		return &faultLength
 	}
-	// The gateway acts on x-amz-* headers whether signed or not; S3 does not
-	// (x-amz-copy-source would copy any other object into this one).
+	// As S3 does, and the gateway since its release 1.8: else x-amz-copy-source
+	// would copy any other object into this one.
 	signed := strings.Split(query.Get("X-Amz-SignedHeaders"), ";")
 	for name := range r.Header {
 		lower := strings.ToLower(name)

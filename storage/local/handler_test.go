@@ -334,7 +334,7 @@ func TestHandlerRefuses(t *testing.T) {
 	}
 }
 
-// The gateway by itself takes headers that were not signed; S3 does not.
+// A grant for one key must not read another one by a header that was not signed.
 func TestHandlerCopySource(t *testing.T) {
 	s := newSite(t)
 	s.upload(t, "theirs/secret", "a stranger's bytes", "image/jpeg")

@@ -30,6 +30,7 @@ type Options struct {
 	Endpoint        string // scheme and host; "": Amazon's own
 	PublicEndpoint  string // what presigned URLs name, where it differs from Endpoint
 	PathStyle       bool   // the bucket in the path, not in the host name
+	MinIO           bool   // the server is MinIO: see minio.go for what it does otherwise
 	AccessKeyID     string // "": the SDK's own chain (environment, files, instance role)
 	AccessKeySecret string
 
@@ -42,7 +43,10 @@ type Options struct {
 type Bucket struct {
 	name     string
 	client   *awss3.Client
-	sign     *presigner
+	http     aws.HTTPClient // what client uses, for the probe's plain requests
+	sign     *presigner     // for the endpoint that clients use
+	own      *presigner     // for the one that the broker uses
+	minio    bool
 	partSize int64
 }
 
@@ -50,6 +54,8 @@ var (
 	_ storage.Driver           = (*Bucket)(nil)
 	_ storage.PutSigner        = (*Bucket)(nil)
 	_ storage.GetSigner        = (*Bucket)(nil)
+	_ storage.Copier           = (*Bucket)(nil)
+	_ storage.Prober           = (*Bucket)(nil)
 	_ storage.MultipartSweeper = (*Bucket)(nil)
 )
 
@@ -86,15 +92,21 @@ func Open(ctx context.Context, o Options) (*Bucket, error) {
 			so.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		}
 	})
-	public := o.PublicEndpoint
-	if public == "" {
-		public = o.Endpoint
-	}
-	sign, err := newPresigner(ctx, cfg, o.Bucket, public, o.PathStyle, o.Now)
+	own, err := newPresigner(ctx, cfg, o.Bucket, o.Endpoint, o.PathStyle, o.Now)
 	if err != nil {
 		return nil, err
 	}
-	return &Bucket{name: o.Bucket, client: client, sign: sign, partSize: o.PartSizeBytes}, nil
+	sign := own
+	if o.PublicEndpoint != "" && o.PublicEndpoint != o.Endpoint {
+		if sign, err = newPresigner(ctx, cfg, o.Bucket, o.PublicEndpoint, o.PathStyle, o.Now); err != nil {
+			return nil, err
+		}
+	}
+	sign.minio, own.minio = o.MinIO, o.MinIO
+	return &Bucket{
+		name: o.Bucket, client: client, http: cfg.HTTPClient, sign: sign, own: own, minio: o.MinIO,
+		partSize: o.PartSizeBytes,
+	}, nil
 }
 
 func loadConfig(ctx context.Context, o Options) (aws.Config, error) {
@@ -124,9 +136,15 @@ func loadConfig(ctx context.Context, o Options) (aws.Config, error) {
 			}),
 		}, nil
 	}
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(client), config.WithRetryer(retryer))
+	load := func(ctx context.Context) (aws.Config, error) {
+		return config.LoadDefaultConfig(ctx, config.WithHTTPClient(client), config.WithRetryer(retryer))
+	}
+	cfg, err := load(ctx)
 	if err != nil {
 		return cfg, fmt.Errorf("s3: load the SDK's configuration: %w", err)
+	}
+	if cfg.Credentials != nil {
+		cfg.Credentials = &renewing{current: cfg.Credentials, now: o.Now, load: load}
 	}
 	if o.Region != "" {
 		cfg.Region = o.Region

@@ -34,34 +34,17 @@ func (b *Bucket) Code(err error) broker.Code {
 		return broker.CodeDenied
 	}
 	var api smithy.APIError
+	var answer *answerError
 	if errors.As(err, &api) {
-		switch api.ErrorCode() {
-		case "NoSuchKey", "NotFound", "NoSuchVersion", "NoSuchUpload":
-			return broker.CodeNotFound
-		case "PreconditionFailed":
-			return broker.CodeChanged
-		case "ConditionalRequestConflict", "BucketAlreadyExists", "BucketAlreadyOwnedByYou",
-			// versitygw: a file system has no "a" beside "a/b".
-			"ObjectParentIsFile", "ExistingObjectIsDirectory":
-			return broker.CodeConflict
-		case "AccessDenied", "Forbidden", "AllAccessDisabled", "AccountProblem", "NotSignedUp",
-			"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
-			"TokenRefreshRequired", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed",
-			"AuthorizationQueryParametersError", "InvalidPayer", "InvalidObjectState", "QuotaExceeded":
-			return broker.CodeDenied
-		case "SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "Busy",
-			"Throttling", "ThrottlingException", "RequestLimitExceeded", "OperationAborted",
-			"InsufficientStorage", "XMinioStorageFull",
-			"NoSuchBucket", "PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraintException":
-			return broker.CodeUnavailable
-		case "EntityTooLarge", "MaxMessageLengthExceeded":
-			return broker.CodeTooLarge
-		case "InvalidRange", "BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "IncompleteBody",
-			"InvalidArgument", "InvalidRequest", "KeyTooLongError", "EntityTooSmall", "MissingContentLength",
-			"InvalidPart", "InvalidPartOrder", "InvalidBucketName", "InvalidURI", "MetadataTooLarge":
-			return broker.CodeInvalid
-		case "NotImplemented", "MethodNotAllowed":
-			return broker.CodeNotSupported
+		if code := codeOfName(api.ErrorCode()); code != "" {
+			return code
+		}
+	} else if errors.As(err, &answer) {
+		if code := codeOfName(answer.code); code != "" {
+			return code
+		}
+		if code := codeOfStatus(answer.status); code != "" {
+			return code
 		}
 	}
 	var response *smithyhttp.ResponseError
@@ -79,6 +62,39 @@ func (b *Bucket) Code(err error) broker.Code {
 		return broker.CodeUnavailable
 	}
 	return broker.CodeInternal
+}
+
+// codeOfName is the part of the table that goes by S3's own names; "" for others.
+func codeOfName(name string) broker.Code {
+	switch name {
+	case "NoSuchKey", "NotFound", "NoSuchVersion", "NoSuchUpload":
+		return broker.CodeNotFound
+	case "PreconditionFailed":
+		return broker.CodeChanged
+	case "ConditionalRequestConflict", "BucketAlreadyExists", "BucketAlreadyOwnedByYou",
+		// versitygw: a file system has no "a" beside "a/b".
+		"ObjectParentIsFile", "ExistingObjectIsDirectory":
+		return broker.CodeConflict
+	case "AccessDenied", "Forbidden", "AllAccessDisabled", "AccountProblem", "NotSignedUp",
+		"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken",
+		"TokenRefreshRequired", "RequestTimeTooSkewed", "AuthorizationHeaderMalformed",
+		"AuthorizationQueryParametersError", "InvalidPayer", "InvalidObjectState", "QuotaExceeded":
+		return broker.CodeDenied
+	case "SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "Busy",
+		"Throttling", "ThrottlingException", "RequestLimitExceeded", "OperationAborted",
+		"InsufficientStorage", "XMinioStorageFull",
+		"NoSuchBucket", "PermanentRedirect", "TemporaryRedirect", "IllegalLocationConstraintException":
+		return broker.CodeUnavailable
+	case "EntityTooLarge", "MaxMessageLengthExceeded":
+		return broker.CodeTooLarge
+	case "InvalidRange", "BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "IncompleteBody",
+		"InvalidArgument", "InvalidRequest", "KeyTooLongError", "EntityTooSmall", "MissingContentLength",
+		"InvalidPart", "InvalidPartOrder", "InvalidBucketName", "InvalidURI", "MetadataTooLarge":
+		return broker.CodeInvalid
+	case "NotImplemented", "MethodNotAllowed":
+		return broker.CodeNotSupported
+	}
+	return ""
 }
 
 func codeOfStatus(status int) broker.Code {

@@ -13,6 +13,10 @@
 // what is longer as a multipart upload, which it aborts on an error. It creates
 // no bucket and no lifecycle rule.
 //
+// Without a key of their own the credentials come from the SDK's chain, and are
+// asked for anew in their last 15 minutes. A grant ends with the credentials that
+// sign it; those of an instance's role the SDK takes for good for an hour at most.
+//
 // Grants are signed by a presigner of our own (sign.go), proven equal to the
 // SDK's in tests and about twenty times as fast.
 package s3

@@ -115,17 +115,21 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	return err
 }
 
-// SweepMultiparts is ListMultipartUploads and AbortMultipartUpload.
+// SweepMultiparts is ListMultipartUploads and AbortMultipartUpload. Of a MinIO
+// it sees the uploads that began since the server's start; older ones it drops
+// by itself after a day.
 func (b *Bucket) SweepMultiparts(ctx context.Context, prefix string, before time.Time) (int, error) {
 	n := 0
-	in := &awss3.ListMultipartUploadsInput{Bucket: &b.name, Prefix: &prefix, MaxUploads: aws.Int32(1000)}
+	in := &awss3.ListMultipartUploadsInput{Bucket: &b.name, MaxUploads: aws.Int32(1000)}
+	if !b.minio {
+		in.Prefix = &prefix
+	}
 	for {
 		out, err := b.client.ListMultipartUploads(ctx, in)
 		if err != nil {
 			return n, err
 		}
 		for _, up := range out.Uploads {
-			// MinIO lists uploads whose key is the prefix, others those below it.
 			if !strings.HasPrefix(aws.ToString(up.Key), prefix) || !aws.ToTime(up.Initiated).Before(before) {
 				continue
 			}

@@ -36,6 +36,7 @@ type presigner struct {
 	host   string // as the Host header has it
 	base   string // the escaped path before the key, ending in "/"
 	region string
+	minio  bool
 	key    atomic.Pointer[signingKey]
 	scraps sync.Pool // *[]byte
 }
@@ -138,7 +139,11 @@ func (p *presigner) put(ctx context.Context, key string, bind broker.Binding, tt
 		headers = append(headers, bind.SHA1.Base64()...)
 		headers = append(headers, '\n')
 	}
-	return p.presign(ctx, "PUT", key, names, headers, "&x-id=PutObject", ttl)
+	query := "&x-id=PutObject"
+	if p.minio {
+		names, headers, query = guardCopySource(names, headers, query)
+	}
+	return p.presign(ctx, "PUT", key, names, headers, query, ttl)
 }
 
 func (p *presigner) get(ctx context.Context, key string, opts storage.GetOptions, ttl time.Duration) (string, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -152,12 +153,11 @@ func testGrantRefused(t *testing.T, f *fixture) {
 		})
 		add("another "+name, func(tr *try) {
 			rest := append([]string{}, params...)
-			last := value[len(value)-1]
-			changed := byte('1')
-			if last == '1' {
-				changed = '2'
+			changed := "1"
+			if strings.HasSuffix(value, "1") {
+				changed = "2"
 			}
-			rest[i] = name + "=" + value[:len(value)-1] + string(changed)
+			rest[i] = name + "=" + value[:max(len(value)-1, 0)] + changed
 			tr.url = path + "?" + strings.Join(rest, "&")
 		})
 	}
@@ -237,6 +237,38 @@ func testGrantNames(t *testing.T, f *fixture) {
 		}
 		if obj, err := f.b.Stat(t.Context(), key); err != nil || obj.SizeBytes != int64(i+1) {
 			t.Errorf("%q: stat %+v, %v", key, obj, err)
+		}
+	}
+}
+
+// testGrantHeaders sends headers beside a grant that was not signed for them.
+// With some, S3 would do another thing than store the body: a grant for one key
+// must not read another one's bytes.
+func testGrantHeaders(t *testing.T, f *fixture) {
+	secret, key := f.key("secret.jpg"), f.key("mine.jpg")
+	f.put(t, secret, []byte("a stranger's bytes"))
+	plain := f.grant(t, key, broker.Binding{SizeBytes: -1}, time.Hour)
+	empty := f.grant(t, key, broker.Binding{SizeBytes: 0, SHA1: sha1.Sum(nil)}, time.Hour)
+	// Where the bucket is in the path, a copy's source is "bucket/key", and
+	// where it is in the host's name that name begins with it.
+	var sources []string
+	if u, err := url.Parse(f.url(plain.URL)); err == nil {
+		host, _, _ := strings.Cut(u.Host, ".")
+		sources = []string{strings.Replace(u.Path, key, secret, 1), "/" + host + "/" + secret}
+	}
+	for _, source := range sources {
+		for name, req := range map[string]broker.Request{"plain": plain, "bound": empty} {
+			headers := map[string]string{"x-amz-copy-source": source}
+			for name, value := range req.Headers {
+				headers[name] = value
+			}
+			a, err := f.send(t, req.Method, req.URL, headers, nil, 0)
+			if err == nil && a.status/100 == 2 {
+				t.Errorf("%s grant, x-amz-copy-source %s: answered %d: %s", name, source, a.status, a.body)
+			}
+			if obj, err := f.b.Stat(t.Context(), key); broker.CodeOf(err) != broker.CodeNotFound {
+				t.Errorf("%s grant, x-amz-copy-source %s: stored %+v, %v", name, source, obj, err)
+			}
 		}
 	}
 }

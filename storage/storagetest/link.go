@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/uploadbroker/uploadbroker/broker"
 	"github.com/uploadbroker/uploadbroker/storage"
 )
 
@@ -115,5 +116,35 @@ func testLinkAttachment(t *testing.T, f *fixture) {
 		if got := a.header.Get("Content-Type"); got != "text/plain" {
 			t.Errorf("%q: type %q", name, got)
 		}
+	}
+}
+
+// testLinkLooks asks for links by way of the portable type, which looks first.
+func testLinkLooks(t *testing.T, f *fixture) {
+	key := f.key("folder/seen é+%.jpg")
+	first := f.put(t, key, []byte("the first"))
+	url, err := f.b.Link(t.Context(), key, first.ETag, "100MEDIA/été 1.jpg", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := f.follow(t, http.MethodGet, url, nil)
+	_, params, err := mime.ParseMediaType(a.header.Get("Content-Disposition"))
+	if a.status != http.StatusOK || string(a.body) != "the first" || err != nil || params["filename"] != "été 1.jpg" {
+		t.Errorf("%d, %q: %s", a.status, a.header.Get("Content-Disposition"), a.body)
+	}
+	second := f.put(t, key, []byte("the second"))
+	_, err = f.b.Link(t.Context(), key, first.ETag, "x", time.Hour)
+	wantCode(t, "a link to what was overwritten", err, broker.CodeChanged)
+	_, err = f.b.Link(t.Context(), key, "", "x", time.Hour)
+	wantCode(t, "a link to no ETag", err, broker.CodeChanged)
+	_, err = f.b.Link(t.Context(), f.key("none"), second.ETag, "x", time.Hour)
+	wantCode(t, "a link to none", err, broker.CodeNotFound)
+	_, err = f.b.Link(t.Context(), "../x", second.ETag, "x", time.Hour)
+	wantCode(t, "a link to a bad key", err, broker.CodeInvalidName)
+	if url, err = f.b.Link(t.Context(), key, second.ETag, "", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if a := f.follow(t, http.MethodGet, url, nil); a.status != http.StatusOK || string(a.body) != "the second" {
+		t.Errorf("%d: %s", a.status, a.body)
 	}
 }

@@ -157,6 +157,12 @@ func testKeys(t *testing.T, f *fixture) {
 		_, err = f.b.Put(t.Context(), key, strings.NewReader("x"), storage.PutOptions{SizeBytes: 1})
 		wantCode(t, fmt.Sprintf("put %q", key), err, broker.CodeInvalidName)
 		wantCode(t, fmt.Sprintf("delete %q", key), f.b.Delete(t.Context(), key), broker.CodeInvalidName)
+		if f.b.CanCopy() {
+			_, err = f.b.Copy(t.Context(), key, "etag", f.key("to"))
+			wantCode(t, fmt.Sprintf("copy from %q", key), err, broker.CodeInvalidName)
+			_, err = f.b.Copy(t.Context(), f.key("from"), "etag", key)
+			wantCode(t, fmt.Sprintf("copy to %q", key), err, broker.CodeInvalidName)
+		}
 		if f.b.CanSignPut() {
 			_, err = f.b.SignPut(t.Context(), key, broker.Binding{SizeBytes: -1}, time.Minute)
 			wantCode(t, fmt.Sprintf("sign put %q", key), err, broker.CodeInvalidName)
@@ -205,7 +211,7 @@ func testParallel(t *testing.T, f *fixture) {
 func testFault(t *testing.T, d storage.Driver, code broker.Code) {
 	b := newBucket(t, d)
 	var wg sync.WaitGroup
-	for name, op := range map[string]func() error{
+	ops := map[string]func() error{
 		"stat": func() error { _, err := b.Stat(t.Context(), "k"); return err },
 		"open": func() error { _, _, err := b.Open(t.Context(), "k", storage.Range{}, ""); return err },
 		"list": func() error { _, err := b.List(t.Context(), "", "", 0); return err },
@@ -214,7 +220,14 @@ func testFault(t *testing.T, d storage.Driver, code broker.Code) {
 			return err
 		},
 		"delete": func() error { return b.Delete(t.Context(), "k") },
-	} {
+	}
+	if b.CanCopy() {
+		ops["copy"] = func() error { _, err := b.Copy(t.Context(), "k", "etag", "to"); return err }
+	}
+	if b.CanProbe() {
+		ops["probe"] = func() error { return b.Probe(t.Context()) }
+	}
+	for name, op := range ops {
 		wg.Go(func() { wantCode(t, name, op(), code) })
 	}
 	wg.Wait()

@@ -31,7 +31,7 @@ type Harness struct {
 	New func(t *testing.T) Fixture
 
 	// The optional interfaces that the driver has.
-	PutSigner, GetSigner, Syncer, MultipartSweeper bool
+	PutSigner, GetSigner, Copier, Prober, Syncer, MultipartSweeper bool
 
 	// Denied gives a driver whose credentials the bucket refuses, Unreachable
 	// one whose bucket does not answer.
@@ -82,12 +82,25 @@ func Run(t *testing.T, h Harness) {
 		tests["grant/expired"] = testGrantExpired
 		tests["grant/broken-off"] = testGrantBrokenOff
 		tests["grant/names"] = testGrantNames
+		tests["grant/headers"] = testGrantHeaders
 	}
 	if h.GetSigner {
 		tests["link/right"] = testLinkRight
 		tests["link/refused"] = testLinkRefused
 		tests["link/expired"] = testLinkExpired
 		tests["link/attachment"] = testLinkAttachment
+		tests["link/looks"] = testLinkLooks
+	}
+	if h.Copier {
+		tests["copy/right"] = testCopyRight
+		tests["copy/refused"] = testCopyRefused
+		tests["copy/names"] = testCopyNames
+		tests["copy/long"] = testCopyLong
+		tests["copy/parallel"] = testCopyParallel
+		tests["copy/changing"] = testCopyChanging
+	}
+	if h.Prober {
+		tests["probe"] = testProbe
 	}
 	if h.Syncer {
 		tests["sync"] = testSync
@@ -115,6 +128,8 @@ func testInterfaces(t *testing.T, h Harness) {
 	d := h.New(t).Driver
 	_, put := d.(storage.PutSigner)
 	_, get := d.(storage.GetSigner)
+	_, copies := d.(storage.Copier)
+	_, probes := d.(storage.Prober)
 	_, syncs := d.(storage.Syncer)
 	_, sweeps := d.(storage.MultipartSweeper)
 	for _, c := range []struct {
@@ -122,6 +137,7 @@ func testInterfaces(t *testing.T, h Harness) {
 		has, want bool
 	}{
 		{"PutSigner", put, h.PutSigner}, {"GetSigner", get, h.GetSigner},
+		{"Copier", copies, h.Copier}, {"Prober", probes, h.Prober},
 		{"Syncer", syncs, h.Syncer}, {"MultipartSweeper", sweeps, h.MultipartSweeper},
 	} {
 		if c.has != c.want {

@@ -54,6 +54,19 @@ SELECT @now::timestamptz, 'image.judge', j.project_id, j.id,
        jsonb_build_object('attempt', j.attempt, 'state', j.state, 'reasons', @reasons::text[], 'etag', j.etag)
 FROM judged j;
 
+-- name: FetchFailed :execrows
+-- EventExpire of an image whose bytes the broker was to fetch, unless a client
+-- still has a grant of his own for it.
+WITH ended AS (
+    UPDATE images i SET state = 'Invalid', reasons = ARRAY[@reason::text], judged_at = @now::timestamptz
+    WHERE i.id = @id AND i.attempt = @attempt AND i.state = any(@from_states::text[])
+      AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.image_id = i.id AND g.attempt = i.attempt
+                      AND g.kind <> 'fetch' AND g.expires_at > @grants_before::timestamptz)
+    RETURNING i.id, i.attempt, i.project_id
+)
+INSERT INTO audit (at, action, project_id, image_id, detail)
+SELECT @now::timestamptz, 'image.expire', e.project_id, e.id, jsonb_build_object('attempt', e.attempt, 'reason', @reason::text) FROM ended e;
+
 -- name: CountCheckFailure :one
 UPDATE images SET check_failures = check_failures + 1, check_failing_since = coalesce(check_failing_since, @now::timestamptz)
 WHERE id = @id AND state = 'Uploaded' AND attempt = @attempt AND etag = @etag::text

@@ -4,6 +4,9 @@ SELECT * FROM images WHERE project_id = @project_id AND declared_sha1 = any(@dig
 -- name: ImagesByID :many
 SELECT * FROM images WHERE project_id = @project_id AND id = any(@ids::text[]);
 
+-- name: ImageOfFile :one
+SELECT * FROM images WHERE project_id = @project_id AND filename = @filename;
+
 -- name: ImageWithProject :one
 SELECT sqlc.embed(images), sqlc.embed(projects)
 FROM images JOIN projects ON projects.id = images.project_id
@@ -33,7 +36,8 @@ FOR SHARE OF p FOR KEY SHARE OF w;
 -- EventRegister, and EventStart where asked. An open image keeps its row and
 -- attempt; an Invalid one begins a further attempt with a key of its own; those
 -- Uploaded or Ready give no row. Rows are locked in the order of their digests,
--- so that two batches can't wait for each other.
+-- so that two batches can't wait for each other. An image without a sha1 is
+-- nobody else's: it gets a row of its own each time.
 WITH want AS (
     SELECT unnest(@ids::text[]) AS id, unnest(@names::text[]) AS name, unnest(@digests::bytea[]) AS sha1,
            unnest(@sizes::bigint[]) AS size, unnest(@types::text[]) AS type, unnest(@exts::text[]) AS ext,
@@ -48,7 +52,10 @@ WITH want AS (
 ), registered AS (
     INSERT INTO images (id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename,
                         grants_end, created_at, started_at)
-    SELECT n.id, @project_id, n.name, n.sha1, n.size, n.type, n.state, n.attempt, attempt_filename(n.sha1, n.attempt, n.ext),
+    -- Where no sha1 was declared the file is named after its own id, and where
+    -- no size was, it is below zero.
+    SELECT n.id, @project_id, n.name, n.sha1, nullif(greatest(n.size, -1), -1), n.type, n.state, n.attempt,
+           coalesce(attempt_filename(n.sha1, n.attempt, n.ext), n.id || n.ext),
            @expires_at::timestamptz, @now::timestamptz, CASE WHEN n.state = 'Uploading' THEN @now::timestamptz END
     FROM numbered n
     ORDER BY n.sha1
@@ -97,6 +104,64 @@ WITH open AS (
     FROM open o
 )
 SELECT open.id FROM open;
+
+-- name: LockProject :one
+-- Until this transaction ends the project is not removed.
+SELECT id FROM projects WHERE id = @project_id AND removed_at IS NULL FOR SHARE;
+
+-- name: SpareGrant :one
+-- A grant for the attempt that an image would have next, if it had to. Its key
+-- is nobody else's, and what lies there is found if that attempt ever comes.
+WITH spared AS (
+    UPDATE images i SET grants_end = greatest(i.grants_end, @expires_at::timestamptz)
+    WHERE i.project_id = @project_id AND i.id = @id AND i.state IN ('Uploaded', 'Ready') AND i.declared_sha1 IS NOT NULL
+    RETURNING i.id, i.attempt + 1 AS attempt, i.project_id,
+              attempt_filename(i.declared_sha1, i.attempt + 1, coalesce(substring(i.filename FROM '\.[a-z0-9]+$'), '')) AS filename
+), granted AS (
+    INSERT INTO grants (image_id, attempt, project_id, bucket, kind, key_id, issued_at, expires_at)
+    SELECT s.id, s.attempt, s.project_id, @bucket, @kind, @key_id::text, @now::timestamptz, @expires_at::timestamptz FROM spared s
+), audited AS (
+    INSERT INTO audit (at, action, owner_id, key_id, project_id, image_id, detail)
+    SELECT @now::timestamptz, 'image.spare', @owner_id::text, @key_id::text, s.project_id, s.id,
+           jsonb_build_object('attempt', s.attempt, 'bucket', @bucket::text)
+    FROM spared s
+)
+SELECT spared.filename::text AS filename FROM spared;
+
+-- name: ProjectOfImage :one
+SELECT project_id FROM images WHERE id = @id;
+
+-- name: ReadyElsewhere :many
+-- Where an owner has these bytes already, proven, in the same bucket and in a
+-- project of the same kind, whose verdicts mean the same.
+SELECT DISTINCT ON (i.proven_sha1) i.* FROM images i JOIN projects p ON p.id = i.project_id
+WHERE i.proven_sha1 = any(@digests::bytea[]) AND i.state = 'Ready' AND NOT i.accepted AND i.bucket = @bucket::text
+  AND p.owner_id = @owner_id AND p.kind = @kind AND p.removed_at IS NULL AND i.project_id <> @project_id
+ORDER BY i.proven_sha1, i.judged_at DESC;
+
+-- name: WindowImages :many
+SELECT * FROM images
+WHERE project_id = @project_id AND state <> 'Removed'
+  AND id > @after::text AND (@before::text = '' OR id < @before::text)
+ORDER BY id LIMIT @max_rows;
+
+-- name: WindowImagesBack :many
+SELECT * FROM images
+WHERE project_id = @project_id AND state <> 'Removed'
+  AND id > @after::text AND (@before::text = '' OR id < @before::text)
+ORDER BY id DESC LIMIT @max_rows;
+
+-- name: WindowImagesInState :many
+SELECT * FROM images
+WHERE project_id = @project_id AND state = @state
+  AND id > @after::text AND (@before::text = '' OR id < @before::text)
+ORDER BY id LIMIT @max_rows;
+
+-- name: WindowImagesInStateBack :many
+SELECT * FROM images
+WHERE project_id = @project_id AND state = @state
+  AND id > @after::text AND (@before::text = '' OR id < @before::text)
+ORDER BY id DESC LIMIT @max_rows;
 
 -- name: StartImages :exec
 WITH started AS (

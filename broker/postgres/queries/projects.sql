@@ -16,6 +16,42 @@ WHERE owner_id = @owner_id AND removed_at IS NULL
 ORDER BY id DESC
 LIMIT @max_rows;
 
+-- name: WindowProjects :many
+-- Newest first; after and before are ids in that order. search is part of a
+-- name or the beginning of an id, in either case.
+SELECT * FROM projects
+WHERE owner_id = @owner_id AND removed_at IS NULL
+  AND (@only_id::text = '' OR id = @only_id::text)
+  AND (@search::text = '' OR strpos(lower(name), lower(@search::text)) > 0 OR starts_with(id::text, upper(@search::text)))
+  AND (@after::text = '' OR id < @after::text) AND id > @before::text
+ORDER BY id DESC LIMIT @max_rows;
+
+-- name: WindowProjectsBack :many
+SELECT * FROM projects
+WHERE owner_id = @owner_id AND removed_at IS NULL
+  AND (@only_id::text = '' OR id = @only_id::text)
+  AND (@search::text = '' OR strpos(lower(name), lower(@search::text)) > 0 OR starts_with(id::text, upper(@search::text)))
+  AND (@after::text = '' OR id < @after::text) AND id > @before::text
+ORDER BY id LIMIT @max_rows;
+
+-- name: CountProjects :one
+SELECT count(*) FROM projects
+WHERE owner_id = @owner_id AND removed_at IS NULL
+  AND (@only_id::text = '' OR id = @only_id::text)
+  AND (@search::text = '' OR strpos(lower(name), lower(@search::text)) > 0 OR starts_with(id::text, upper(@search::text)));
+
+-- name: ProjectsByPrefix :many
+SELECT * FROM projects
+WHERE owner_id = @owner_id AND removed_at IS NULL
+  AND (@only_id::text = '' OR id = @only_id::text) AND starts_with(id::text, @prefix::text)
+ORDER BY id DESC LIMIT @max_rows;
+
+-- name: StatsOfProjects :many
+SELECT project_id, state, count(*) AS n,
+       coalesce(sum((facts->>'width')::bigint * (facts->>'height')::bigint), 0)::bigint AS pixels
+FROM images
+WHERE project_id = any(@project_ids::text[]) AND state <> 'Removed' GROUP BY project_id, state;
+
 -- name: CountImages :many
 SELECT state, count(*) AS n FROM images WHERE project_id = @project_id AND state <> 'Removed' GROUP BY state;
 

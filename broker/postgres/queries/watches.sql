@@ -74,8 +74,11 @@ WHERE id IN (SELECT i.id FROM images i JOIN projects p ON p.id = i.project_id
 RETURNING *;
 
 -- name: PlacesOfImage :many
--- Every key that a grant of this image ever named, with its bucket.
-SELECT DISTINCT g.bucket, coalesce(a.filename, i.filename)::text AS filename
+-- Every key that a grant of this image ever named, with its bucket. A grant of
+-- an attempt that has not come (see SpareGrant) names the key it would have.
+SELECT DISTINCT g.bucket, CASE
+    WHEN g.attempt > i.attempt THEN attempt_filename(i.declared_sha1, g.attempt, coalesce(substring(i.filename FROM '\.[a-z0-9]+$'), ''))
+    ELSE coalesce(a.filename, i.filename) END::text AS filename
 FROM grants g JOIN images i ON i.id = g.image_id
 LEFT JOIN attempts a ON a.image_id = g.image_id AND a.attempt = g.attempt
 WHERE g.image_id = @image_id;

@@ -127,6 +127,44 @@ func (q *Queries) ExtendLease(ctx context.Context, arg ExtendLeaseParams) (int64
 	return result.RowsAffected(), nil
 }
 
+const fetchFailed = `-- name: FetchFailed :execrows
+WITH ended AS (
+    UPDATE images i SET state = 'Invalid', reasons = ARRAY[$2::text], judged_at = $1::timestamptz
+    WHERE i.id = $3 AND i.attempt = $4 AND i.state = any($5::text[])
+      AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.image_id = i.id AND g.attempt = i.attempt
+                      AND g.kind <> 'fetch' AND g.expires_at > $6::timestamptz)
+    RETURNING i.id, i.attempt, i.project_id
+)
+INSERT INTO audit (at, action, project_id, image_id, detail)
+SELECT $1::timestamptz, 'image.expire', e.project_id, e.id, jsonb_build_object('attempt', e.attempt, 'reason', $2::text) FROM ended e
+`
+
+type FetchFailedParams struct {
+	Now          time.Time
+	Reason       string
+	ID           string
+	Attempt      int32
+	FromStates   []string
+	GrantsBefore time.Time
+}
+
+// EventExpire of an image whose bytes the broker was to fetch, unless a client
+// still has a grant of his own for it.
+func (q *Queries) FetchFailed(ctx context.Context, arg FetchFailedParams) (int64, error) {
+	result, err := q.db.Exec(ctx, fetchFailed,
+		arg.Now,
+		arg.Reason,
+		arg.ID,
+		arg.Attempt,
+		arg.FromStates,
+		arg.GrantsBefore,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const judgeImage = `-- name: JudgeImage :execrows
 WITH judged AS (
     UPDATE images i SET state = $3::text, reasons = $2::text[], proven_sha1 = $4::bytea,

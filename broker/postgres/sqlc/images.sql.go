@@ -75,6 +75,52 @@ func (q *Queries) AuditDone(ctx context.Context, arg AuditDoneParams) error {
 	return err
 }
 
+const imageOfFile = `-- name: ImageOfFile :one
+SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at FROM images WHERE project_id = $1 AND filename = $2
+`
+
+type ImageOfFileParams struct {
+	ProjectID string
+	Filename  string
+}
+
+func (q *Queries) ImageOfFile(ctx context.Context, arg ImageOfFileParams) (Image, error) {
+	row := q.db.QueryRow(ctx, imageOfFile, arg.ProjectID, arg.Filename)
+	var i Image
+	err := row.Scan(
+		&i.ID,
+		&i.ProjectID,
+		&i.Name,
+		&i.DeclaredSha1,
+		&i.DeclaredSize,
+		&i.DeclaredType,
+		&i.State,
+		&i.Attempt,
+		&i.Filename,
+		&i.GrantsEnd,
+		&i.Bucket,
+		&i.Etag,
+		&i.ObjectSize,
+		&i.ProvenSha1,
+		&i.ProvenSize,
+		&i.Crc32,
+		&i.Reasons,
+		&i.Accepted,
+		&i.Facts,
+		&i.CheckFailures,
+		&i.CheckFailingSince,
+		&i.CreatedAt,
+		&i.StartedAt,
+		&i.UploadedAt,
+		&i.JudgedAt,
+		&i.RemovedAt,
+		&i.RemovedFrom,
+		&i.UndoUntil,
+		&i.SweepAt,
+	)
+	return i, err
+}
+
 const imageWithProject = `-- name: ImageWithProject :one
 SELECT images.id, images.project_id, images.name, images.declared_sha1, images.declared_size, images.declared_type, images.state, images.attempt, images.filename, images.grants_end, images.bucket, images.etag, images.object_size, images.proven_sha1, images.proven_size, images.crc32, images.reasons, images.accepted, images.facts, images.check_failures, images.check_failing_since, images.created_at, images.started_at, images.uploaded_at, images.judged_at, images.removed_at, images.removed_from, images.undo_until, images.sweep_at, projects.id, projects.owner_id, projects.name, projects.kind, projects.tag, projects.created_at, projects.removed_at, projects.undo_until, projects.sweep_at, projects.final_at
 FROM images JOIN projects ON projects.id = images.project_id
@@ -404,6 +450,102 @@ func (q *Queries) LockForGrant(ctx context.Context, arg LockForGrantParams) (boo
 	return late, err
 }
 
+const lockProject = `-- name: LockProject :one
+SELECT id FROM projects WHERE id = $1 AND removed_at IS NULL FOR SHARE
+`
+
+// Until this transaction ends the project is not removed.
+func (q *Queries) LockProject(ctx context.Context, projectID string) (string, error) {
+	row := q.db.QueryRow(ctx, lockProject, projectID)
+	var id string
+	err := row.Scan(&id)
+	return id, err
+}
+
+const projectOfImage = `-- name: ProjectOfImage :one
+SELECT project_id FROM images WHERE id = $1
+`
+
+func (q *Queries) ProjectOfImage(ctx context.Context, id string) (string, error) {
+	row := q.db.QueryRow(ctx, projectOfImage, id)
+	var project_id string
+	err := row.Scan(&project_id)
+	return project_id, err
+}
+
+const readyElsewhere = `-- name: ReadyElsewhere :many
+SELECT DISTINCT ON (i.proven_sha1) i.id, i.project_id, i.name, i.declared_sha1, i.declared_size, i.declared_type, i.state, i.attempt, i.filename, i.grants_end, i.bucket, i.etag, i.object_size, i.proven_sha1, i.proven_size, i.crc32, i.reasons, i.accepted, i.facts, i.check_failures, i.check_failing_since, i.created_at, i.started_at, i.uploaded_at, i.judged_at, i.removed_at, i.removed_from, i.undo_until, i.sweep_at FROM images i JOIN projects p ON p.id = i.project_id
+WHERE i.proven_sha1 = any($1::bytea[]) AND i.state = 'Ready' AND NOT i.accepted AND i.bucket = $2::text
+  AND p.owner_id = $3 AND p.kind = $4 AND p.removed_at IS NULL AND i.project_id <> $5
+ORDER BY i.proven_sha1, i.judged_at DESC
+`
+
+type ReadyElsewhereParams struct {
+	Digests   [][]byte
+	Bucket    string
+	OwnerID   string
+	Kind      string
+	ProjectID string
+}
+
+// Where an owner has these bytes already, proven, in the same bucket and in a
+// project of the same kind, whose verdicts mean the same.
+func (q *Queries) ReadyElsewhere(ctx context.Context, arg ReadyElsewhereParams) ([]Image, error) {
+	rows, err := q.db.Query(ctx, readyElsewhere,
+		arg.Digests,
+		arg.Bucket,
+		arg.OwnerID,
+		arg.Kind,
+		arg.ProjectID,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Image
+	for rows.Next() {
+		var i Image
+		if err := rows.Scan(
+			&i.ID,
+			&i.ProjectID,
+			&i.Name,
+			&i.DeclaredSha1,
+			&i.DeclaredSize,
+			&i.DeclaredType,
+			&i.State,
+			&i.Attempt,
+			&i.Filename,
+			&i.GrantsEnd,
+			&i.Bucket,
+			&i.Etag,
+			&i.ObjectSize,
+			&i.ProvenSha1,
+			&i.ProvenSize,
+			&i.Crc32,
+			&i.Reasons,
+			&i.Accepted,
+			&i.Facts,
+			&i.CheckFailures,
+			&i.CheckFailingSince,
+			&i.CreatedAt,
+			&i.StartedAt,
+			&i.UploadedAt,
+			&i.JudgedAt,
+			&i.RemovedAt,
+			&i.RemovedFrom,
+			&i.UndoUntil,
+			&i.SweepAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const registerImages = `-- name: RegisterImages :many
 WITH want AS (
     SELECT unnest($1::text[]) AS id, unnest($2::text[]) AS name, unnest($3::bytea[]) AS sha1,
@@ -419,7 +561,10 @@ WITH want AS (
 ), registered AS (
     INSERT INTO images (id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename,
                         grants_end, created_at, started_at)
-    SELECT n.id, $8, n.name, n.sha1, n.size, n.type, n.state, n.attempt, attempt_filename(n.sha1, n.attempt, n.ext),
+    -- Where no sha1 was declared the file is named after its own id, and where
+    -- no size was, it is below zero.
+    SELECT n.id, $8, n.name, n.sha1, nullif(greatest(n.size, -1), -1), n.type, n.state, n.attempt,
+           coalesce(attempt_filename(n.sha1, n.attempt, n.ext), n.id || n.ext),
            $9::timestamptz, $10::timestamptz, CASE WHEN n.state = 'Uploading' THEN $10::timestamptz END
     FROM numbered n
     ORDER BY n.sha1
@@ -506,7 +651,8 @@ type RegisterImagesRow struct {
 // EventRegister, and EventStart where asked. An open image keeps its row and
 // attempt; an Invalid one begins a further attempt with a key of its own; those
 // Uploaded or Ready give no row. Rows are locked in the order of their digests,
-// so that two batches can't wait for each other.
+// so that two batches can't wait for each other. An image without a sha1 is
+// nobody else's: it gets a row of its own each time.
 func (q *Queries) RegisterImages(ctx context.Context, arg RegisterImagesParams) ([]RegisterImagesRow, error) {
 	rows, err := q.db.Query(ctx, registerImages,
 		arg.Ids,
@@ -669,6 +815,53 @@ func (q *Queries) RemoveImage(ctx context.Context, arg RemoveImageParams) error 
 	return err
 }
 
+const spareGrant = `-- name: SpareGrant :one
+WITH spared AS (
+    UPDATE images i SET grants_end = greatest(i.grants_end, $1::timestamptz)
+    WHERE i.project_id = $2 AND i.id = $3 AND i.state IN ('Uploaded', 'Ready') AND i.declared_sha1 IS NOT NULL
+    RETURNING i.id, i.attempt + 1 AS attempt, i.project_id,
+              attempt_filename(i.declared_sha1, i.attempt + 1, coalesce(substring(i.filename FROM '\.[a-z0-9]+$'), '')) AS filename
+), granted AS (
+    INSERT INTO grants (image_id, attempt, project_id, bucket, kind, key_id, issued_at, expires_at)
+    SELECT s.id, s.attempt, s.project_id, $4, $5, $6::text, $7::timestamptz, $1::timestamptz FROM spared s
+), audited AS (
+    INSERT INTO audit (at, action, owner_id, key_id, project_id, image_id, detail)
+    SELECT $7::timestamptz, 'image.spare', $8::text, $6::text, s.project_id, s.id,
+           jsonb_build_object('attempt', s.attempt, 'bucket', $4::text)
+    FROM spared s
+)
+SELECT spared.filename::text AS filename FROM spared
+`
+
+type SpareGrantParams struct {
+	ExpiresAt time.Time
+	ProjectID string
+	ID        string
+	Bucket    string
+	Kind      string
+	KeyID     string
+	Now       time.Time
+	OwnerID   string
+}
+
+// A grant for the attempt that an image would have next, if it had to. Its key
+// is nobody else's, and what lies there is found if that attempt ever comes.
+func (q *Queries) SpareGrant(ctx context.Context, arg SpareGrantParams) (string, error) {
+	row := q.db.QueryRow(ctx, spareGrant,
+		arg.ExpiresAt,
+		arg.ProjectID,
+		arg.ID,
+		arg.Bucket,
+		arg.Kind,
+		arg.KeyID,
+		arg.Now,
+		arg.OwnerID,
+	)
+	var filename string
+	err := row.Scan(&filename)
+	return filename, err
+}
+
 const startImages = `-- name: StartImages :exec
 WITH started AS (
     UPDATE images i SET state = 'Uploading', started_at = $1::timestamptz
@@ -737,4 +930,284 @@ func (q *Queries) UndoRemoveImage(ctx context.Context, arg UndoRemoveImageParams
 	var state string
 	err := row.Scan(&state)
 	return state, err
+}
+
+const windowImages = `-- name: WindowImages :many
+SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at FROM images
+WHERE project_id = $1 AND state <> 'Removed'
+  AND id > $2::text AND ($3::text = '' OR id < $3::text)
+ORDER BY id LIMIT $4
+`
+
+type WindowImagesParams struct {
+	ProjectID string
+	After     string
+	Before    string
+	MaxRows   int32
+}
+
+func (q *Queries) WindowImages(ctx context.Context, arg WindowImagesParams) ([]Image, error) {
+	rows, err := q.db.Query(ctx, windowImages,
+		arg.ProjectID,
+		arg.After,
+		arg.Before,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Image
+	for rows.Next() {
+		var i Image
+		if err := rows.Scan(
+			&i.ID,
+			&i.ProjectID,
+			&i.Name,
+			&i.DeclaredSha1,
+			&i.DeclaredSize,
+			&i.DeclaredType,
+			&i.State,
+			&i.Attempt,
+			&i.Filename,
+			&i.GrantsEnd,
+			&i.Bucket,
+			&i.Etag,
+			&i.ObjectSize,
+			&i.ProvenSha1,
+			&i.ProvenSize,
+			&i.Crc32,
+			&i.Reasons,
+			&i.Accepted,
+			&i.Facts,
+			&i.CheckFailures,
+			&i.CheckFailingSince,
+			&i.CreatedAt,
+			&i.StartedAt,
+			&i.UploadedAt,
+			&i.JudgedAt,
+			&i.RemovedAt,
+			&i.RemovedFrom,
+			&i.UndoUntil,
+			&i.SweepAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const windowImagesBack = `-- name: WindowImagesBack :many
+SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at FROM images
+WHERE project_id = $1 AND state <> 'Removed'
+  AND id > $2::text AND ($3::text = '' OR id < $3::text)
+ORDER BY id DESC LIMIT $4
+`
+
+type WindowImagesBackParams struct {
+	ProjectID string
+	After     string
+	Before    string
+	MaxRows   int32
+}
+
+func (q *Queries) WindowImagesBack(ctx context.Context, arg WindowImagesBackParams) ([]Image, error) {
+	rows, err := q.db.Query(ctx, windowImagesBack,
+		arg.ProjectID,
+		arg.After,
+		arg.Before,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Image
+	for rows.Next() {
+		var i Image
+		if err := rows.Scan(
+			&i.ID,
+			&i.ProjectID,
+			&i.Name,
+			&i.DeclaredSha1,
+			&i.DeclaredSize,
+			&i.DeclaredType,
+			&i.State,
+			&i.Attempt,
+			&i.Filename,
+			&i.GrantsEnd,
+			&i.Bucket,
+			&i.Etag,
+			&i.ObjectSize,
+			&i.ProvenSha1,
+			&i.ProvenSize,
+			&i.Crc32,
+			&i.Reasons,
+			&i.Accepted,
+			&i.Facts,
+			&i.CheckFailures,
+			&i.CheckFailingSince,
+			&i.CreatedAt,
+			&i.StartedAt,
+			&i.UploadedAt,
+			&i.JudgedAt,
+			&i.RemovedAt,
+			&i.RemovedFrom,
+			&i.UndoUntil,
+			&i.SweepAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const windowImagesInState = `-- name: WindowImagesInState :many
+SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at FROM images
+WHERE project_id = $1 AND state = $2
+  AND id > $3::text AND ($4::text = '' OR id < $4::text)
+ORDER BY id LIMIT $5
+`
+
+type WindowImagesInStateParams struct {
+	ProjectID string
+	State     string
+	After     string
+	Before    string
+	MaxRows   int32
+}
+
+func (q *Queries) WindowImagesInState(ctx context.Context, arg WindowImagesInStateParams) ([]Image, error) {
+	rows, err := q.db.Query(ctx, windowImagesInState,
+		arg.ProjectID,
+		arg.State,
+		arg.After,
+		arg.Before,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Image
+	for rows.Next() {
+		var i Image
+		if err := rows.Scan(
+			&i.ID,
+			&i.ProjectID,
+			&i.Name,
+			&i.DeclaredSha1,
+			&i.DeclaredSize,
+			&i.DeclaredType,
+			&i.State,
+			&i.Attempt,
+			&i.Filename,
+			&i.GrantsEnd,
+			&i.Bucket,
+			&i.Etag,
+			&i.ObjectSize,
+			&i.ProvenSha1,
+			&i.ProvenSize,
+			&i.Crc32,
+			&i.Reasons,
+			&i.Accepted,
+			&i.Facts,
+			&i.CheckFailures,
+			&i.CheckFailingSince,
+			&i.CreatedAt,
+			&i.StartedAt,
+			&i.UploadedAt,
+			&i.JudgedAt,
+			&i.RemovedAt,
+			&i.RemovedFrom,
+			&i.UndoUntil,
+			&i.SweepAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const windowImagesInStateBack = `-- name: WindowImagesInStateBack :many
+SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at FROM images
+WHERE project_id = $1 AND state = $2
+  AND id > $3::text AND ($4::text = '' OR id < $4::text)
+ORDER BY id DESC LIMIT $5
+`
+
+type WindowImagesInStateBackParams struct {
+	ProjectID string
+	State     string
+	After     string
+	Before    string
+	MaxRows   int32
+}
+
+func (q *Queries) WindowImagesInStateBack(ctx context.Context, arg WindowImagesInStateBackParams) ([]Image, error) {
+	rows, err := q.db.Query(ctx, windowImagesInStateBack,
+		arg.ProjectID,
+		arg.State,
+		arg.After,
+		arg.Before,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Image
+	for rows.Next() {
+		var i Image
+		if err := rows.Scan(
+			&i.ID,
+			&i.ProjectID,
+			&i.Name,
+			&i.DeclaredSha1,
+			&i.DeclaredSize,
+			&i.DeclaredType,
+			&i.State,
+			&i.Attempt,
+			&i.Filename,
+			&i.GrantsEnd,
+			&i.Bucket,
+			&i.Etag,
+			&i.ObjectSize,
+			&i.ProvenSha1,
+			&i.ProvenSize,
+			&i.Crc32,
+			&i.Reasons,
+			&i.Accepted,
+			&i.Facts,
+			&i.CheckFailures,
+			&i.CheckFailingSince,
+			&i.CreatedAt,
+			&i.StartedAt,
+			&i.UploadedAt,
+			&i.JudgedAt,
+			&i.RemovedAt,
+			&i.RemovedFrom,
+			&i.UndoUntil,
+			&i.SweepAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

@@ -112,6 +112,26 @@ func (q *Queries) CountImagesOfProjects(ctx context.Context, projectIds []string
 	return items, nil
 }
 
+const countProjects = `-- name: CountProjects :one
+SELECT count(*) FROM projects
+WHERE owner_id = $1 AND removed_at IS NULL
+  AND ($2::text = '' OR id = $2::text)
+  AND ($3::text = '' OR strpos(lower(name), lower($3::text)) > 0 OR starts_with(id::text, upper($3::text)))
+`
+
+type CountProjectsParams struct {
+	OwnerID string
+	OnlyID  string
+	Search  string
+}
+
+func (q *Queries) CountProjects(ctx context.Context, arg CountProjectsParams) (int64, error) {
+	row := q.db.QueryRow(ctx, countProjects, arg.OwnerID, arg.OnlyID, arg.Search)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
 const createProject = `-- name: CreateProject :exec
 INSERT INTO projects (id, owner_id, name, kind, tag, created_at)
 VALUES ($1, $2, $3, $4, $5, $6)
@@ -263,6 +283,56 @@ func (q *Queries) Project(ctx context.Context, id string) (Project, error) {
 	return i, err
 }
 
+const projectsByPrefix = `-- name: ProjectsByPrefix :many
+SELECT id, owner_id, name, kind, tag, created_at, removed_at, undo_until, sweep_at, final_at FROM projects
+WHERE owner_id = $1 AND removed_at IS NULL
+  AND ($2::text = '' OR id = $2::text) AND starts_with(id::text, $3::text)
+ORDER BY id DESC LIMIT $4
+`
+
+type ProjectsByPrefixParams struct {
+	OwnerID string
+	OnlyID  string
+	Prefix  string
+	MaxRows int32
+}
+
+func (q *Queries) ProjectsByPrefix(ctx context.Context, arg ProjectsByPrefixParams) ([]Project, error) {
+	rows, err := q.db.Query(ctx, projectsByPrefix,
+		arg.OwnerID,
+		arg.OnlyID,
+		arg.Prefix,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Project
+	for rows.Next() {
+		var i Project
+		if err := rows.Scan(
+			&i.ID,
+			&i.OwnerID,
+			&i.Name,
+			&i.Kind,
+			&i.Tag,
+			&i.CreatedAt,
+			&i.RemovedAt,
+			&i.UndoUntil,
+			&i.SweepAt,
+			&i.FinalAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const removeProject = `-- name: RemoveProject :execrows
 UPDATE projects SET removed_at = $1::timestamptz, undo_until = $2::timestamptz, sweep_at = $3::timestamptz
 WHERE id = $4 AND removed_at IS NULL
@@ -302,6 +372,45 @@ func (q *Queries) RevokeKeysOfProject(ctx context.Context, arg RevokeKeysOfProje
 	return err
 }
 
+const statsOfProjects = `-- name: StatsOfProjects :many
+SELECT project_id, state, count(*) AS n,
+       coalesce(sum((facts->>'width')::bigint * (facts->>'height')::bigint), 0)::bigint AS pixels
+FROM images
+WHERE project_id = any($1::text[]) AND state <> 'Removed' GROUP BY project_id, state
+`
+
+type StatsOfProjectsRow struct {
+	ProjectID string
+	State     string
+	N         int64
+	Pixels    int64
+}
+
+func (q *Queries) StatsOfProjects(ctx context.Context, projectIds []string) ([]StatsOfProjectsRow, error) {
+	rows, err := q.db.Query(ctx, statsOfProjects, projectIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []StatsOfProjectsRow
+	for rows.Next() {
+		var i StatsOfProjectsRow
+		if err := rows.Scan(
+			&i.ProjectID,
+			&i.State,
+			&i.N,
+			&i.Pixels,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const sweepProjectAgain = `-- name: SweepProjectAgain :exec
 UPDATE projects SET sweep_at = $1::timestamptz WHERE id = $2 AND final_at IS NULL AND removed_at IS NOT NULL
 `
@@ -332,4 +441,118 @@ func (q *Queries) UndoRemoveProject(ctx context.Context, arg UndoRemoveProjectPa
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const windowProjects = `-- name: WindowProjects :many
+SELECT id, owner_id, name, kind, tag, created_at, removed_at, undo_until, sweep_at, final_at FROM projects
+WHERE owner_id = $1 AND removed_at IS NULL
+  AND ($2::text = '' OR id = $2::text)
+  AND ($3::text = '' OR strpos(lower(name), lower($3::text)) > 0 OR starts_with(id::text, upper($3::text)))
+  AND ($4::text = '' OR id < $4::text) AND id > $5::text
+ORDER BY id DESC LIMIT $6
+`
+
+type WindowProjectsParams struct {
+	OwnerID string
+	OnlyID  string
+	Search  string
+	After   string
+	Before  string
+	MaxRows int32
+}
+
+// Newest first; after and before are ids in that order. search is part of a
+// name or the beginning of an id, in either case.
+func (q *Queries) WindowProjects(ctx context.Context, arg WindowProjectsParams) ([]Project, error) {
+	rows, err := q.db.Query(ctx, windowProjects,
+		arg.OwnerID,
+		arg.OnlyID,
+		arg.Search,
+		arg.After,
+		arg.Before,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Project
+	for rows.Next() {
+		var i Project
+		if err := rows.Scan(
+			&i.ID,
+			&i.OwnerID,
+			&i.Name,
+			&i.Kind,
+			&i.Tag,
+			&i.CreatedAt,
+			&i.RemovedAt,
+			&i.UndoUntil,
+			&i.SweepAt,
+			&i.FinalAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const windowProjectsBack = `-- name: WindowProjectsBack :many
+SELECT id, owner_id, name, kind, tag, created_at, removed_at, undo_until, sweep_at, final_at FROM projects
+WHERE owner_id = $1 AND removed_at IS NULL
+  AND ($2::text = '' OR id = $2::text)
+  AND ($3::text = '' OR strpos(lower(name), lower($3::text)) > 0 OR starts_with(id::text, upper($3::text)))
+  AND ($4::text = '' OR id < $4::text) AND id > $5::text
+ORDER BY id LIMIT $6
+`
+
+type WindowProjectsBackParams struct {
+	OwnerID string
+	OnlyID  string
+	Search  string
+	After   string
+	Before  string
+	MaxRows int32
+}
+
+func (q *Queries) WindowProjectsBack(ctx context.Context, arg WindowProjectsBackParams) ([]Project, error) {
+	rows, err := q.db.Query(ctx, windowProjectsBack,
+		arg.OwnerID,
+		arg.OnlyID,
+		arg.Search,
+		arg.After,
+		arg.Before,
+		arg.MaxRows,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Project
+	for rows.Next() {
+		var i Project
+		if err := rows.Scan(
+			&i.ID,
+			&i.OwnerID,
+			&i.Name,
+			&i.Kind,
+			&i.Tag,
+			&i.CreatedAt,
+			&i.RemovedAt,
+			&i.UndoUntil,
+			&i.SweepAt,
+			&i.FinalAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

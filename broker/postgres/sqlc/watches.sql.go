@@ -326,7 +326,9 @@ func (q *Queries) OpenUploads(ctx context.Context, arg OpenUploadsParams) ([]Ope
 }
 
 const placesOfImage = `-- name: PlacesOfImage :many
-SELECT DISTINCT g.bucket, coalesce(a.filename, i.filename)::text AS filename
+SELECT DISTINCT g.bucket, CASE
+    WHEN g.attempt > i.attempt THEN attempt_filename(i.declared_sha1, g.attempt, coalesce(substring(i.filename FROM '\.[a-z0-9]+$'), ''))
+    ELSE coalesce(a.filename, i.filename) END::text AS filename
 FROM grants g JOIN images i ON i.id = g.image_id
 LEFT JOIN attempts a ON a.image_id = g.image_id AND a.attempt = g.attempt
 WHERE g.image_id = $1
@@ -337,7 +339,8 @@ type PlacesOfImageRow struct {
 	Filename string
 }
 
-// Every key that a grant of this image ever named, with its bucket.
+// Every key that a grant of this image ever named, with its bucket. A grant of
+// an attempt that has not come (see SpareGrant) names the key it would have.
 func (q *Queries) PlacesOfImage(ctx context.Context, imageID string) ([]PlacesOfImageRow, error) {
 	rows, err := q.db.Query(ctx, placesOfImage, imageID)
 	if err != nil {

@@ -1,0 +1,111 @@
+package broker
+
+import (
+	"context"
+	"time"
+)
+
+// The calls below speak of one image, as clients of the GraphQL contract do.
+
+// linkTTL is how long a link that reads an image works.
+const linkTTL = 10 * time.Minute
+
+// Find returns one image that is not removed, and makes the broker look if it is
+// open.
+func (s *Images) Find(ctx context.Context, by Caller, projectID, id string) (Image, error) {
+	if _, err := s.open(ctx, by, ScopeRead, projectID); err != nil {
+		return Image{}, err
+	}
+	img, err := s.one(ctx, projectID, id)
+	switch {
+	case err != nil:
+		return Image{}, err
+	case img.State == StateRemoved:
+		return Image{}, errNoImage(id)
+	case img.State.Open():
+		err = s.Store.Touch(ctx, projectID)
+	}
+	return img, err
+}
+
+// Window returns a part of a project's images in the order of their
+// registration, of one state or ("") of all but Removed, and whether there are
+// more beyond the end that the window does not begin at.
+func (s *Images) Window(ctx context.Context, by Caller, projectID string, state State, w Window) (list []Image, more bool, err error) {
+	if _, err := s.open(ctx, by, ScopeRead, projectID); err != nil {
+		return nil, false, err
+	}
+	if err := w.check(); err != nil {
+		return nil, false, err
+	}
+	list, err = s.Store.WindowImages(ctx, projectID, state, w)
+	if err != nil {
+		return nil, false, err
+	}
+	list, more = cutWindow(list, w)
+	for _, img := range list {
+		if img.State.Open() {
+			return list, more, s.Store.Touch(ctx, projectID)
+		}
+	}
+	return list, more, nil
+}
+
+// StartOne is Start for a client that knows the image's id alone.
+func (s *Images) StartOne(ctx context.Context, by Caller, id string) (Image, error) {
+	return s.alone(ctx, by, id, s.Start)
+}
+
+// DoneOne is Done for a client that knows the image's id alone.
+func (s *Images) DoneOne(ctx context.Context, by Caller, id string) (Image, error) {
+	return s.alone(ctx, by, id, s.Done)
+}
+
+func (s *Images) alone(ctx context.Context, by Caller, id string, call func(context.Context, Caller, string, []string) ([]Registered, error)) (Image, error) {
+	if err := by.Need(ScopeUpload); err != nil {
+		return Image{}, err
+	}
+	if !IsID(id) {
+		return Image{}, errNoImage(id)
+	}
+	projectID, err := s.Store.ProjectOfImage(ctx, id)
+	switch {
+	case CodeOf(err) == CodeNotFound:
+		return Image{}, errNoSuchImage(id)
+	case err != nil:
+		return Image{}, err
+	}
+	answers, err := call(ctx, by, projectID, []string{id})
+	switch {
+	case CodeOf(err) == CodeNotFound: // the project is another's
+		return Image{}, errNoSuchImage(id)
+	case err != nil:
+		return Image{}, err
+	case CodeOf(answers[0].Err) == CodeNotFound:
+		return Image{}, errNoSuchImage(id)
+	}
+	return answers[0].Image, answers[0].Err
+}
+
+// errNoSuchImage is the same for an image that does not exist and for another's.
+func errNoSuchImage(id string) error {
+	return Errorf(CodeNotFound, "there is no image %s", id)
+}
+
+// Link returns a URL that reads a Ready image for ten minutes, "" when it is not
+// Ready, its object is no longer the proven one, or its bucket gives no links. The
+// caller must have been given the image by this type.
+func (s *Images) Link(ctx context.Context, by Caller, img Image) (string, error) {
+	if err := by.Need(ScopeRead); err != nil {
+		return "", err
+	}
+	b, ok := s.Places.now.Load().find(img.Bucket)
+	if img.State != StateReady || !ok || b.Linker == nil {
+		return "", nil
+	}
+	url, err := b.Linker.Link(ctx, img.Key(), img.ETag, img.Name, linkTTL)
+	if code := CodeOf(err); code == CodeChanged || code == CodeNotFound {
+		return "", nil
+	}
+	return url, err
+}
