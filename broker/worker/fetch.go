@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -95,7 +94,7 @@ func (w *Worker) fetch(ctx context.Context, args broker.FetchArgs, j postgres.Ju
 	}
 	permanent, err = w.fetchHeld(ctx, img, args, bucket, j)
 	w.release(ctx, j) // before the look, whose validation wants it
-	if err != nil {
+	if err != nil && broker.CodeOf(err) != broker.CodeConflict {
 		return permanent, err
 	}
 	// It came, or the client's own upload did meanwhile: that one counts.
@@ -133,29 +132,12 @@ func (w *Worker) fetchHeld(ctx context.Context, img broker.Image, args broker.Fe
 		return !fetch.Transient(err), err
 	}
 	defer resp.Body.Close()
-	body := &blamedBody{Reader: resp.Body}
-	_, err = bucket.Put(ctx, img.Key(), body, storage.PutOptions{
+	_, err = bucket.Put(ctx, img.Key(), resp.Body, storage.PutOptions{
 		ContentType: contentType(img, resp.ContentType), SizeBytes: resp.SizeBytes, IfAbsent: true,
 	})
-	if body.err != nil {
-		return !fetch.Transient(body.err), body.err
-	}
-	// What a bucket says passes, but for one thing.
+	// A body's own error keeps its code. What it or a bucket says may pass, but for
+	// one thing.
 	return broker.CodeOf(err) == broker.CodeTooLarge, err
-}
-
-// blamedBody remembers its own error, so that a bucket is not blamed for it.
-type blamedBody struct {
-	io.Reader
-	err error
-}
-
-func (b *blamedBody) Read(p []byte) (int, error) {
-	n, err := b.Reader.Read(p)
-	if err != nil && err != io.EOF {
-		b.err = err
-	}
-	return n, err
 }
 
 // contentType is what the object is served as: what the image's name says, and the

@@ -338,6 +338,27 @@ func TestFetchStops(t *testing.T) {
 	}
 }
 
+// TestFetchTakesTooLong: when the last try's own time ends, that is still told.
+func TestFetchTakesTooLong(t *testing.T) {
+	leave := make(chan struct{})
+	defer close(leave)
+	w, base := fetchWorld(t, func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-r.Context().Done():
+		case <-leave:
+		}
+	})
+	img, args := w.registerURL(t, w.project(t), base, "image/jpeg")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := w.FetchOnce(ctx, args, 5); !worker.Cancelled(err) {
+		t.Errorf("%v", err)
+	}
+	if why := w.whyExpired(t, img); !strings.Contains(why, "no time left") {
+		t.Error(why)
+	}
+}
+
 // TestFetchLosesItsLease: another fetches by then; this one lets go.
 func TestFetchLosesItsLease(t *testing.T) {
 	begun, leave := make(chan struct{}), make(chan struct{})

@@ -83,6 +83,7 @@ func (b *buckets) openClouds(ctx context.Context, c config) ([]*openBucket, erro
 		driver, err := s3.Open(ctx, s3.Options{
 			Bucket: bc.Bucket, Region: bc.Region, Endpoint: bc.Endpoint, PublicEndpoint: bc.PublicEndpoint,
 			PathStyle: *bc.PathStyle, AccessKeyID: bc.AccessKeyID, AccessKeySecret: bc.AccessKeySecret,
+			MinIO: bc.Cloud == string(broker.CloudMinIO),
 		})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", bc.Symbol, err)

@@ -86,7 +86,7 @@ func (s *s3Server) kill() { _ = s.cmd.Process.Kill(); _ = s.cmd.Wait() }
 
 // config is a bucket as the broker's configuration has it.
 func (s *s3Server) config(symbol, bucket, more string) string {
-	return fmt.Sprintf("  - {symbol: %s, cloud: MINIO, bucket: %s, endpoint: '%s', access_key_id: %s, access_key_secret: %s%s}\n",
+	return fmt.Sprintf("  - {symbol: %s, cloud: S3, path_style: true, bucket: %s, endpoint: '%s', access_key_id: %s, access_key_secret: %s%s}\n",
 		symbol, bucket, s.endpoint, s3ID, s3Secret, more)
 }
 
