@@ -13,6 +13,7 @@ import (
 	"github.com/99designs/gqlgen/graphql/executor"
 	"github.com/labstack/echo/v4"
 	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/gqlerror"
 	"github.com/vektah/gqlparser/v2/parser"
 
 	"github.com/uploadbroker/uploadbroker/broker"
@@ -92,9 +93,8 @@ func newFaceForBench() *executor.Executor {
 	return Mount(echo.New(), Options{Images: images, Log: slog.New(slog.DiscardHandler), Now: time.Now}).executor.Load()
 }
 
-func validateForBench(b *testing.B, exec *executor.Executor, query string) {
-	ctx := graphql.StartOperationTrace(context.Background())
-	if _, faults := exec.CreateOperationContext(ctx, &graphql.RawParams{Query: query}); len(faults) > 0 {
-		b.Fatal(faults)
-	}
+// faultsOf parses and validates a document.
+func faultsOf(exec *executor.Executor, query string) gqlerror.List {
+	_, faults := exec.CreateOperationContext(graphql.StartOperationTrace(context.Background()), &graphql.RawParams{Query: query})
+	return faults
 }

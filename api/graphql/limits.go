@@ -17,6 +17,7 @@ const (
 	maxTokens = 20_000
 	maxDepth  = 20    // fields within fields; introspection is the only deep thing here
 	maxFields = 1_500 // with fragments put in where they are spread
+	maxPairs  = 5_000 // of fields with one name at one place: 100 of one name
 	maxCost   = 100_000
 )
 
@@ -38,7 +39,7 @@ func checkSize(query string) error {
 	if err != nil || doc == nil {
 		return nil
 	}
-	m := measure{doc: doc, known: map[string]extent{}}
+	m := measure{doc: doc, known: map[string]extent{}, within: map[string]bool{}}
 	var written extent
 	for _, f := range doc.Fragments {
 		written.fields += countWritten(f.SelectionSet)
@@ -56,6 +57,11 @@ func checkSize(query string) error {
 	if written.fields > maxFields {
 		return tooManyFields()
 	}
+	for _, op := range doc.Operations {
+		if !m.circular && m.pairs([]ast.SelectionSet{op.SelectionSet}) > maxPairs {
+			return broker.Errorf(broker.CodeTooLarge, "the same field is asked for too often at one place; ask once, or give each an alias")
+		}
+	}
 	return nil
 }
 
@@ -70,8 +76,10 @@ type extent struct{ fields, depth int }
 // fragment is measured once, so that fragments which double each other cost
 // nothing to find.
 type measure struct {
-	doc   *ast.QueryDocument
-	known map[string]extent
+	doc      *ast.QueryDocument
+	known    map[string]extent
+	within   map[string]bool // fragments that are being measured
+	circular bool            // a fragment spreads itself: the validation tells it
 }
 
 func (m *measure) of(set ast.SelectionSet) extent {
@@ -95,19 +103,54 @@ func (m *measure) of(set ast.SelectionSet) extent {
 	return sum
 }
 
-// fragment measures a fragment; one that spreads itself is left for the
-// validation to tell.
+// fragment measures a fragment.
 func (m *measure) fragment(name string) extent {
+	if m.within[name] {
+		m.circular = true
+		return extent{}
+	}
 	e, ok := m.known[name]
 	if ok {
 		return e
 	}
-	m.known[name] = extent{}
+	m.within[name] = true
 	if f := m.doc.Fragments.ForName(name); f != nil {
 		e = m.of(f.SelectionSet)
 	}
+	m.within[name] = false
 	m.known[name] = e
 	return e
+}
+
+// pairs counts the fields that stand at one place of the answer under one name:
+// the validation compares each with each, and what is below them too.
+func (m *measure) pairs(sets []ast.SelectionSet) int {
+	below := map[string][]ast.SelectionSet{}
+	for _, set := range sets {
+		m.collect(set, below)
+	}
+	sum := 0
+	for _, same := range below {
+		sum += len(same) * (len(same) - 1) / 2
+		sum += m.pairs(same)
+	}
+	return sum
+}
+
+// collect adds the fields of a selection, fragments put in, to those of their name.
+func (m *measure) collect(set ast.SelectionSet, below map[string][]ast.SelectionSet) {
+	for _, selection := range set {
+		switch s := selection.(type) {
+		case *ast.Field:
+			below[s.Alias] = append(below[s.Alias], s.SelectionSet)
+		case *ast.InlineFragment:
+			m.collect(s.SelectionSet, below)
+		case *ast.FragmentSpread:
+			if f := m.doc.Fragments.ForName(s.Name); f != nil {
+				m.collect(f.SelectionSet, below)
+			}
+		}
+	}
 }
 
 // countWritten counts selections as they are written.

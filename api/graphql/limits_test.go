@@ -31,7 +31,6 @@ func TestTooLarge(t *testing.T) {
 	for i := range 300 {
 		fmt.Fprintf(&mutations, `m%d:createProject(name:"x"){id} `, i)
 	}
-	nodes := strings.Repeat(" x:id", 1)
 	for name, query := range map[string]string{
 		"200 deep":                   `{__type(name:"Query"){` + deep(200, "ofType", "name") + `}}`,
 		"200 deep, unknown":          `{` + deep(200, "a", "b") + `}`,
@@ -40,10 +39,13 @@ func TestTooLarge(t *testing.T) {
 		"2,000 aliases":              `{` + aliases.String() + `}`,
 		"2,000 aliases in fragments": `{...A} fragment A on Query{` + aliases.String() + `}`,
 		"a fragment bomb":            bomb,
+		"one field 700 times":        `{` + strings.Repeat(`bank{coinsToMoney} `, 700) + `}`,
+		"one name at three depths":   `{` + strings.Repeat(`__schema{`+strings.Repeat(`types{name}`, 20)+`}`, 20) + `}`,
+		"one name in fragments":      `{` + strings.Repeat(`...A `, 120) + `} fragment A on Query{bank{coinsToMoney}}`,
 		"unused fragments":           `{__typename} fragment A on Query{` + aliases.String() + `}`,
-		"lists in lists":             `{my{allProjects(first:1000){edges{node{allImages(first:1000){edges{node{id` + nodes + `}}}}}}}}`,
+		"lists in lists":             `{my{allProjects(first:1000){edges{node{allImages(first:1000){edges{node{id}}}}}}}}`,
 		"lists of the usual size":    `{my{allProjects{edges{node{allImages{edges{node{id}}}}}}}}`,
-		"all links, many times":      `{project(id:"` + pid + `"){` + strings.Repeat("", 0) + `a:allImages{edges{node{url}}} b:allImages{edges{node{url}}} c:allImages{edges{node{url}}} d:allImages{edges{node{url}}} e:allImages{edges{node{url}}}}}`,
+		"all links, many times":      `{project(id:"` + pid + `"){a:allImages{edges{node{url}}} b:allImages{edges{node{url}}} c:allImages{edges{node{url}}} d:allImages{edges{node{url}}} e:allImages{edges{node{url}}}}}`,
 		"300 mutations":              `mutation{` + mutations.String() + `}`,
 		"much introspection":         `{__schema{types{fields{type{fields{` + aliasesOf("name", 200) + `}}}}}}`,
 		"networkTest, many times":    `{support{` + aliasesOf(`networkTest(url:"http://a")`, 250) + `}}`,
@@ -72,12 +74,26 @@ func TestTooLarge(t *testing.T) {
 	for _, query := range []string{
 		`{__typename(` + strings.Repeat("a:1 ", 8000) + `)}`,
 		`{...A} fragment A on Query{...B} fragment B on Query{...A}`,
+		circles(25),
 		`{project(id:` + strings.Repeat("[", 15000) + strings.Repeat("]", 15000) + `){id}}`,
 	} {
 		if r := f.ask(t, f.secret, query); r.code() != broker.CodeInvalid {
 			t.Errorf("%.60s: %d %.300s", query, r.status, r.body)
 		}
 	}
+}
+
+// circles is fragments each of which spreads all.
+func circles(n int) string {
+	query := "{...F0}"
+	for i := range n {
+		query += fmt.Sprintf(" fragment F%d on Query{", i)
+		for j := range n {
+			query += fmt.Sprintf("...F%d ", j)
+		}
+		query += "}"
+	}
+	return query
 }
 
 func aliasesOf(field string, n int) string {
@@ -129,14 +145,13 @@ func TestMutationsAreSerial(t *testing.T) {
 }
 
 // BenchmarkValidation takes the documents that are the slowest to validate within
-// the limits: many fields of one name are compared with each other.
+// the limits: fields of one name are compared with each other, fragments too.
 func BenchmarkValidation(b *testing.B) {
-	many := maxFields/2 - 1
 	for name, query := range map[string]string{
-		"one name":        `{` + strings.Repeat(`bank{coinsToMoney} `, many) + `}`,
-		"one name, args":  `{` + strings.Repeat(`project(id:"01KAHQY5C9W3RV7ZB3N4D8M2XE"){id} `, many) + `}`,
-		"nested one name": `{` + strings.Repeat(`__schema{types{fields{name}}} `, many/2) + `}`,
-		"fragments":       `{` + strings.Repeat(`...A `, 700) + `} fragment A on Query{__typename}`,
+		"one name":      `{` + strings.Repeat(`bank{coinsToMoney} `, 70) + `}`,
+		"other names":   `{` + aliasesOf(`bank{coinsToMoney}`, 740) + `}`,
+		"fragments":     `{` + strings.Repeat(`...A `, 90) + `} fragment A on Query{__typename}`,
+		"introspection": introspection,
 	} {
 		b.Run(name, func(b *testing.B) {
 			exec := newFaceForBench()
@@ -144,7 +159,9 @@ func BenchmarkValidation(b *testing.B) {
 				if err := checkSize(query); err != nil {
 					b.Fatal(err)
 				}
-				validateForBench(b, exec, query)
+				if faults := faultsOf(exec, query); len(faults) > 0 {
+					b.Fatal(faults)
+				}
 			}
 		})
 	}

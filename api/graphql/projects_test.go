@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -268,12 +269,15 @@ func TestAllProjects(t *testing.T) {
 
 // countingStore counts how often the numbers of projects are asked for.
 type countingStore struct {
+	mu sync.Mutex
 	broker.ProjectStore
 	asked [][]string
 }
 
 func (s *countingStore) StatsOf(ctx context.Context, ids []string) (map[string]broker.Stats, error) {
+	s.mu.Lock() // fields are resolved at once
 	s.asked = append(s.asked, ids)
+	s.mu.Unlock()
 	return s.ProjectStore.StatsOf(ctx, ids)
 }
 
