@@ -25,6 +25,13 @@ ARGS ?=
 TESTFLAGS ?=
 # How long each benchmark runs: make bench BENCHTIME=10s
 BENCHTIME ?= 1s
+# How long a crowd uploads, and how many they are: make bench-load LOADTIME=10s LOADCLIENTS=200
+LOADTIME ?= 1m
+LOADCLIENTS ?= 1000
+# What decides when what fails, and how long it goes on failing:
+# make soak SEED=7 SOAKTIME=30m
+SEED ?= 1
+SOAKTIME ?= 10m
 
 .PHONY: help
 help: ## list the targets
@@ -33,7 +40,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
 		printf '  %-10s %s\n' "$$name" "$$text"; done
 	@echo
-	@echo "Variables: ARGS (run), TESTFLAGS (test), BENCHTIME (bench)."
+	@echo "Variables: ARGS (run), TESTFLAGS (test), BENCHTIME (bench), LOADTIME and LOADCLIENTS (bench-load), SEED and SOAKTIME (soak)."
 
 .PHONY: run
 run: ## set up, build, and serve on 127.0.0.1:8080 (ARGS='--lan' and others)
@@ -65,6 +72,14 @@ test-minio: ## build MinIO from its module once, then the bucket tests on it
 	UPLOADBROKER_TEST_MINIO="$$dir/minio" REQUIRE=minio CGO_ENABLED=1 \
 		go test -race -count=1 -timeout 9m -run '^TestMinIO$$' $(TESTFLAGS) ./storage/s3
 
+# go test's own limit is off: the test has limits of its own, which grow with
+# SOAKTIME. Its log is printed as it goes, and a summary at the end.
+.PHONY: soak
+soak: ## brokers and workers killed, lines cut, Postgres lost, all the while (SEED, SOAKTIME)
+	@./deploy/setup.sh test
+	UPLOADBROKER_SOAK_SEED=$(SEED) UPLOADBROKER_SOAK_TIME=$(SOAKTIME) CGO_ENABLED=1 \
+		go test -race -count=1 -timeout 0 -v -run '^TestSoak$$' $(TESTFLAGS) ./cmd/uploadbroker
+
 .PHONY: lint
 lint: ## formatting, go vet, staticcheck, who may import whom
 	@./deploy/setup.sh go
@@ -85,6 +100,14 @@ generate: ## write the generated code anew (SQL, GraphQL)
 bench: ## registration, look-ups, nearest, presigning, files to Ready, beside named peers
 	@./deploy/setup.sh run
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 30m ./cmd/uploadbroker ./storage/s3 ./geoip
+
+# Each client has a connection of its own at each end: about six open files for
+# each, half of them the server's.
+.PHONY: bench-load
+bench-load: ## 1,000 clients for a minute on the whole product: no error, no lost image (LOADTIME, LOADCLIENTS)
+	@./deploy/setup.sh run
+	UPLOADBROKER_LOAD_TIME=$(LOADTIME) UPLOADBROKER_LOAD_CLIENTS=$(LOADCLIENTS) \
+		go test -run '^$$' -bench '^BenchmarkLoad$$' -benchtime 1x -timeout 0 ./cmd/uploadbroker
 
 .PHONY: build
 build: ## build bin/uploadbroker

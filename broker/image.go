@@ -30,6 +30,7 @@ type Image struct {
 
 	CheckFailures     int
 	CheckFailingSince *time.Time
+	SweptAt           *time.Time // when the object of an Invalid image was deleted
 
 	CreatedAt   time.Time
 	StartedAt   *time.Time
@@ -49,8 +50,10 @@ func (i Image) Standing(now time.Time) Standing {
 	for _, r := range i.Reasons {
 		damaged = damaged && (r.Code == ReasonCorrupt || r.Code == ReasonTruncated)
 	}
+	unchecked := i.State == StateInvalid && len(i.Reasons) == 1 && i.Reasons[0].Code == ReasonUnchecked && i.ETag != ""
 	return Standing{
-		State: i.State, Attempt: i.Attempt, ETag: i.ETag, Bucket: i.Bucket, Damaged: damaged,
+		State: i.State, Attempt: i.Attempt, ETag: i.ETag, Bucket: i.Bucket, Damaged: damaged && i.SweptAt == nil,
+		Unchecked:   unchecked && i.SweptAt == nil,
 		RemovedFrom: i.RemovedFrom, UndoOpen: i.UndoUntil != nil && now.Before(*i.UndoUntil),
 	}
 }
@@ -141,13 +144,15 @@ type Seen struct {
 	SizeBytes int64
 }
 
-// OpenUpload is an image that waits for its bytes in a bucket.
+// OpenUpload is an image that waits for its bytes in a bucket, or one of which
+// somebody says that its object changed.
 type OpenUpload struct {
 	ImageID     string
 	Attempt     int
 	Filename    string
-	Buckets     []string // where it has grants
-	GrantsEnded bool     // every grant, in any bucket, ended at least GraceAfterGrant ago
+	Buckets     []string  // where it has grants
+	GrantsEnded bool      // every grant, in any bucket, ended at least GraceAfterGrant ago
+	HintedAt    time.Time // zero: it waits for its bytes
 }
 
 // GraceAfterGrant is how long after its last grant an image is given for bytes

@@ -25,6 +25,13 @@ type Bucket struct {
 	Signer    PutSigner    // nil: can't presign
 	Linker    Linker       // nil: gives no links
 	Copier    Copier       // nil: can't copy inside itself
+	Events    EventRules
+}
+
+// EventRules say whose word about arrivals in a bucket is taken.
+type EventRules struct {
+	Secret string // that a sender shows; "": one is made
+	Topic  string // ARN of the SNS topic whose subscription is confirmed; "": none
 }
 
 // PutSigner presigns the PUT of one object.
@@ -76,6 +83,7 @@ type RegisterBatch struct {
 // ImageStore keeps images. Every change is a compare-and-set as the table of
 // Moves says, and writes the audit in the same transaction.
 type ImageStore interface {
+	StoryStore
 	Project(ctx context.Context, id string) (Project, error)
 	// Register performs EventRegister (and EventStart where asked) for each
 	// entry and gives the open ones a grant. Images come in the order of the
@@ -132,6 +140,7 @@ type Images struct {
 	Places *Places
 	Limits Limits
 	URLs   URLChecker // nil: no URL is fetched
+	Hints  *Arrivals  // told when an object is found changed; nil: nobody is
 	Log    *slog.Logger
 	Now    func() time.Time
 }

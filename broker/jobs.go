@@ -7,7 +7,8 @@ type ValidateArgs struct {
 	ImageID   string `json:"image_id"`
 	Attempt   int    `json:"attempt"`
 	ETag      string `json:"etag"`
-	SizeBytes int64  `json:"size"` // as the bucket tells; decides the job's time limit
+	SizeBytes int64  `json:"size"`             // as the bucket tells; decides the job's time limit
+	Bucket    string `json:"bucket,omitempty"` // where it lies; jobs of former versions don't say
 }
 
 // Kind names the job.
@@ -20,7 +21,9 @@ type FetchArgs struct {
 	ImageID string `json:"image_id"`
 	Attempt int    `json:"attempt"`
 	Bucket  string `json:"bucket"` // where its grant is
-	URL     string `json:"url"`    // as the client gave it: maybe a secret, not for the log
+	// URL was here before it moved into the grant: it may be a secret, and
+	// operators are shown the arguments of jobs. Jobs of that time still have it.
+	URL string `json:"url,omitempty"`
 }
 
 // Kind names the job.

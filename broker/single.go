@@ -104,7 +104,15 @@ func (s *Images) Link(ctx context.Context, by Caller, img Image) (string, error)
 		return "", nil
 	}
 	url, err := b.Linker.Link(ctx, img.Key(), img.ETag, img.Name, linkTTL)
-	if code := CodeOf(err); code == CodeChanged || code == CodeNotFound {
+	switch CodeOf(err) {
+	case CodeChanged:
+		// Overwritten since it was proven: it is to be judged again.
+		if s.Hints != nil {
+			_, err = s.Hints.Hint(ctx, img.Bucket, []Arrived{{Key: img.Key()}})
+			return "", err
+		}
+		return "", nil
+	case CodeNotFound:
 		return "", nil
 	}
 	return url, err

@@ -42,6 +42,7 @@ const (
 	EventAccept    Event = "accept"    // the owner keeps a damaged one
 	EventRemove    Event = "remove"    //
 	EventUndo      Event = "undo"      // of a removal, within 10 minutes
+	EventRecheck   Event = "recheck"   // an operator has what could not be checked tried again
 )
 
 // A Move is one line of the table of legal moves. A pair of state and event
@@ -65,6 +66,7 @@ const (
 	IfDamaged   Guard = "damaged"      // every reason is corrupt or truncated, and the bytes are proven
 	NextAttempt Guard = "next attempt" // always; the move begins a further attempt with a key of its own
 	IfInTime    Guard = "in time"      // undo_until has not passed and nothing has taken its place
+	IfUnchecked Guard = "unchecked"    // its only reason is unchecked, and its object was not swept
 )
 
 // Moves is the table of all legal moves of an image. SQL performs each as a
@@ -92,6 +94,7 @@ func Moves() []Move {
 		{StateUploaded, EventUnchecked, StateInvalid, IfSameETag},
 
 		{StateInvalid, EventAccept, StateReady, IfDamaged},
+		{StateInvalid, EventRecheck, StateUploaded, IfUnchecked},
 
 		{StatePending, EventRemove, StateRemoved, Always},
 		{StateUploading, EventRemove, StateRemoved, Always},
@@ -121,6 +124,7 @@ type Standing struct {
 	ETag        string // "" while nothing was seen
 	Bucket      string // "" while undecided
 	Damaged     bool   // see IfDamaged
+	Unchecked   bool   // see IfUnchecked
 	RemovedFrom State
 	UndoOpen    bool // see IfInTime
 }
@@ -128,7 +132,7 @@ type Standing struct {
 // Occurrence is an event with what it speaks of.
 type Occurrence struct {
 	Event   Event
-	Attempt int    // of the key, object or verdict; ignored by register, start, accept, remove, undo
+	Attempt int    // of the key, object or verdict; ignored by register, start, accept, remove, undo, recheck
 	ETag    string // seen or judged
 	Bucket  string // where it was seen
 }
@@ -160,6 +164,8 @@ func (m Move) allows(s Standing, o Occurrence) bool {
 		return s.Damaged
 	case IfInTime:
 		return s.UndoOpen
+	case IfUnchecked:
+		return s.Unchecked
 	}
 	return true
 }

@@ -10,6 +10,7 @@ import (
 func allEvents() []Event {
 	return []Event{
 		EventRegister, EventStart, EventSeen, EventExpire, EventReady, EventInvalid, EventUnchecked, EventAccept, EventRemove, EventUndo,
+		EventRecheck,
 	}
 }
 
@@ -21,19 +22,19 @@ func allStates() []State {
 // whose guard holds. "-": no move. "+": a further attempt with it. "back": to
 // the state before the removal.
 const designed = `
-            register   start      seen      expire   ready  invalid  unchecked  accept  remove   undo
-none        Pending    -          -         -        -      -        -          -       -        -
-Pending     Pending    Uploading  Uploaded  Invalid  -      -        -          -       Removed  -
-Uploading   Uploading  -          Uploaded  Invalid  -      -        -          -       Removed  -
-Uploaded    -          -          Uploaded  -        Ready  Invalid  Invalid    -       Removed  -
-Ready       -          -          Uploaded  -        -      -        -          -       Removed  -
-Invalid     Pending+   -          Uploaded  -        -      -        -          Ready   Removed  -
-Removed     -          -          -         -        -      -        -          -       -        back
+            register   start      seen      expire   ready  invalid  unchecked  accept  remove   undo   recheck
+none        Pending    -          -         -        -      -        -          -       -        -      -
+Pending     Pending    Uploading  Uploaded  Invalid  -      -        -          -       Removed  -      -
+Uploading   Uploading  -          Uploaded  Invalid  -      -        -          -       Removed  -      -
+Uploaded    -          -          Uploaded  -        Ready  Invalid  Invalid    -       Removed  -      -
+Ready       -          -          Uploaded  -        -      -        -          -       Removed  -      -
+Invalid     Pending+   -          Uploaded  -        -      -        -          Ready   Removed  -      Uploaded
+Removed     -          -          -         -        -      -        -          -       -        back   -
 `
 
 // standing is an image in that state, with every guard open to the occurrence.
 func standing(s State, e Event) (Standing, Occurrence) {
-	st := Standing{State: s, Attempt: 3, Damaged: true, UndoOpen: true}
+	st := Standing{State: s, Attempt: 3, Damaged: true, Unchecked: true, UndoOpen: true}
 	switch s {
 	case StateNone:
 		st = Standing{}
@@ -152,6 +153,9 @@ func TestGuards(t *testing.T) {
 		case IfInTime:
 			shut.UndoOpen = false
 			refuse("too late", shut, o)
+		case IfUnchecked:
+			shut.Unchecked = false
+			refuse("checked, or swept", shut, o)
 		case Always, NextAttempt:
 		default:
 			t.Errorf("the guard %q has no test", m.Guard)
@@ -205,6 +209,7 @@ func TestFromStates(t *testing.T) {
 		EventAccept:    {StateInvalid},
 		EventRemove:    {StatePending, StateUploading, StateUploaded, StateReady, StateInvalid},
 		EventUndo:      {StateRemoved},
+		EventRecheck:   {StateInvalid},
 		"nonsense":     nil,
 	} {
 		if got := FromStates(e); !slices.Equal(got, want) {

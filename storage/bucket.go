@@ -30,8 +30,9 @@ type Info struct {
 }
 
 // Observer is told of each operation: the bucket's symbol, the operation (stat,
-// open, list, put, copy, delete, sign_put, sign_get, sync, sweep, probe), how long it took,
-// and the code of its error ("" for none). An open ends when its body begins.
+// open, list, put, copy, delete, sign_put, sign_get, sync, sweep, list_multiparts,
+// abort_multipart, clean, probe), how long it took, and the code of its error ("" for
+// none). An open ends when its body begins.
 // It is called on the operation's own goroutine and must be quick.
 type Observer func(symbol, op string, took time.Duration, code broker.Code)
 
@@ -52,7 +53,8 @@ type Bucket struct {
 	copier  Copier           // nil: can't
 	prober  Prober           // nil: can't
 	syncer  Syncer           // nil: needs none
-	sweeper MultipartSweeper // nil: can't
+	aborter MultipartAborter // nil: can't
+	cleaner Cleaner          // nil: needs none
 	observe Observer
 	binding atomic.Int32 // what is known of the bucket's bindings: see probe.go
 }
@@ -81,7 +83,8 @@ func New(info Info, d Driver, opts ...Option) (*Bucket, error) {
 	b.copier, _ = d.(Copier)
 	b.prober, _ = d.(Prober)
 	b.syncer, _ = d.(Syncer)
-	b.sweeper, _ = d.(MultipartSweeper)
+	b.aborter, _ = d.(MultipartAborter)
+	b.cleaner, _ = d.(Cleaner)
 	for _, opt := range opts {
 		opt(b)
 	}
@@ -106,8 +109,9 @@ func (b *Bucket) CanProbe() bool { return b.prober != nil }
 // NeedsSync reports whether Sync does anything here.
 func (b *Bucket) NeedsSync() bool { return b.syncer != nil }
 
-// CanSweepMultiparts reports whether SweepMultiparts works here.
-func (b *Bucket) CanSweepMultiparts() bool { return b.sweeper != nil }
+// CanSweepMultiparts reports whether SweepMultiparts, Multiparts and
+// AbortMultipart work here.
+func (b *Bucket) CanSweepMultiparts() bool { return b.aborter != nil }
 
 // do runs one operation: it wraps what fails and tells the observer.
 func (b *Bucket) do(ctx context.Context, op, key string, f func() error) error {
@@ -277,23 +281,6 @@ func (b *Bucket) Sync(ctx context.Context, key string) error {
 		}
 		return b.syncer.Sync(ctx, key)
 	})
-}
-
-// SweepMultiparts aborts unfinished uploads in parts below prefix that began
-// before the given time. CodeNotSupported where the bucket can't; it should then
-// have a lifecycle rule.
-func (b *Bucket) SweepMultiparts(ctx context.Context, prefix string, before time.Time) (n int, err error) {
-	err = b.do(ctx, "sweep", prefix, func() error {
-		if b.sweeper == nil {
-			return b.notSupported()
-		}
-		if err := checkPrefix(prefix); err != nil {
-			return err
-		}
-		n, err = b.sweeper.SweepMultiparts(ctx, prefix, before)
-		return err
-	})
-	return n, err
 }
 
 func (b *Bucket) clamp(ttl time.Duration) time.Duration {

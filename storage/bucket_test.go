@@ -106,6 +106,12 @@ func TestNotSupported(t *testing.T) {
 	wantCode(t, err, broker.CodeNotSupported)
 	_, err = b.SweepMultiparts(t.Context(), "", time.Now())
 	wantCode(t, err, broker.CodeNotSupported)
+	_, err = b.Multiparts(t.Context(), "")
+	wantCode(t, err, broker.CodeNotSupported)
+	wantCode(t, b.AbortMultipart(t.Context(), "k", "id"), broker.CodeNotSupported)
+	if n, err := b.Clean(t.Context(), "", time.Now()); n != 0 || err != nil {
+		t.Errorf("cleaned %d, %v where nothing is left", n, err)
+	}
 	_, err = b.Copy(t.Context(), "a", "etag", "b")
 	wantCode(t, err, broker.CodeNotSupported)
 	_, err = b.Link(t.Context(), "k", "etag", "name", time.Minute)

@@ -5,7 +5,7 @@
 // to an Observer. It stands over a Driver, which is all that a cloud must do:
 // six methods that return their SDK's raw errors. What only some clouds can do
 // is an optional interface (PutSigner, GetSigner, Copier, Prober, Syncer,
-// MultipartSweeper), asserted once in New. Package storagetest is the suite that
+// MultipartAborter, Cleaner), asserted once in New. Package storagetest is the suite that
 // every driver passes; storage/s3 and storage/local are drivers.
 //
 // Some clones of S3 ignore the checksums and sizes that a grant binds. Probe
@@ -15,6 +15,6 @@
 //
 // The package itself holds no credentials and opens no connection; each
 // driver's documentation lists the permissions that it needs. It writes to a
-// bucket only in Put, Copy, Delete and SweepMultiparts, and in Probe, which puts
+// bucket only in Put, Copy, Delete, AbortMultipart, SweepMultiparts and Clean, and in Probe, which puts
 // and deletes a few small objects below "uploadbroker-probe/".
 package storage

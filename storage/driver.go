@@ -110,10 +110,29 @@ type Syncer interface {
 	Sync(ctx context.Context, key string) error
 }
 
-// MultipartSweeper lists and aborts uploads in parts that were never finished.
-// Optional.
-type MultipartSweeper interface {
-	// SweepMultiparts aborts unfinished uploads below prefix that began before
-	// the given time, and returns how many.
-	SweepMultiparts(ctx context.Context, prefix string, before time.Time) (int, error)
+// Multipart is an upload in parts that was begun and not finished. Its parts
+// take room in the bucket, and no List shows them.
+type Multipart struct {
+	Key      string
+	UploadID string
+	Began    time.Time
+}
+
+// MultipartAborter finds and ends uploads in parts that were never finished.
+// Optional; a bucket without it should have a lifecycle rule.
+type MultipartAborter interface {
+	// ListMultiparts returns the unfinished uploads whose keys begin with prefix.
+	// A key may have several.
+	ListMultiparts(ctx context.Context, prefix string) ([]Multipart, error)
+	// AbortMultipart ends one and frees its parts; none there is no error.
+	AbortMultipart(ctx context.Context, key, uploadID string) error
+}
+
+// Cleaner removes what is no object and yet lies around: temporary files of
+// interrupted uploads, empty folders. Optional.
+type Cleaner interface {
+	// Clean removes what is older than before and belongs to keys that begin with
+	// prefix, and returns how many files that were; folders don't count. Nothing
+	// that an upload under way needs is removed.
+	Clean(ctx context.Context, prefix string, before time.Time) (int, error)
 }

@@ -138,6 +138,8 @@ func sampleBody(t *testing.T, o operation, imageID string) any {
 		"getImage":        nil,
 		"removeImage":     nil,
 		"undoRemoveImage": nil,
+		"listAudit":       nil,
+		"traceImage":      nil,
 		"nearestBuckets":  nil,
 		"me":              nil,
 	}

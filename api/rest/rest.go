@@ -80,6 +80,7 @@ func mount(e *echo.Echo, o Options, first ...func(huma.Context, func(huma.Contex
 	f.mountImages()
 	f.mountBatches()
 	f.mountPlaces()
+	f.mountStories()
 	mountDocs(e)
 	tidy(f.api.OpenAPI())
 	return f.api.OpenAPI()

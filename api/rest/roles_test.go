@@ -70,7 +70,7 @@ func (f *fixture) others(t *testing.T) *others {
 // description declares: the scope, and whether it speaks of one project.
 func expect(t *testing.T, o operation, r role) (int, broker.Code) {
 	t.Helper()
-	ofProject := strings.Contains(o.path, "{pid}")
+	ofProject := strings.Contains(o.path, "{pid}") || strings.Contains(o.path, "{id}")
 	scope := o.scope(t)
 	switch {
 	case !r.good:
@@ -203,7 +203,7 @@ func TestImagesStayInTheirProject(t *testing.T) {
 	img := f.newImage(t, mine, "mine")
 	f.unchanged(t, "naming an image under another project", func() {
 		for _, op := range f.operations(t) {
-			if !strings.Contains(op.path, "{id}") {
+			if !strings.Contains(op.path, "{id}") || !strings.Contains(op.path, "{pid}") {
 				continue
 			}
 			a := f.call(t, f.secret, op.method, op.at(other, img.ID), nil)

@@ -2,18 +2,20 @@
 // projects.
 //
 // A session is a row that dies with its key. Its cookie is HttpOnly and SameSite,
-// is accepted on this package's routes only (the API takes keys), and forms are
-// refused from other sites. Everything is served by the program itself under a
+// is accepted on this package's routes and operators' pages only (the API takes
+// keys), and forms are refused from other sites. Everything is served by the program itself under a
 // strict Content-Security-Policy.
 package web
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"html/template"
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -101,11 +103,7 @@ func headers(c echo.Context) {
 func (f *face) sameSite(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
-		// A proxy may have changed Host: the page's own address is the one by which
-		// the browser reached us.
-		origin := r.Header.Get("Origin")
-		own := origin != "" && strings.HasPrefix(api.Absolute(r.Context(), "/"), origin+"/")
-		if err := f.origin.Check(r); err != nil && !own {
+		if !fromOwnPage(f.origin, r) {
 			return broker.Errorf(broker.CodeNotAllowed, "this form must be sent from its own page")
 		}
 		r.Body = http.MaxBytesReader(c.Response(), r.Body, maxForm)
@@ -118,6 +116,15 @@ func (f *face) sameSite(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return next(c)
 	}
+}
+
+// fromOwnPage reports whether a request changes nothing, or was not sent by
+// another site. A proxy may have changed Host: the page's own address is the one
+// by which the browser reached us.
+func fromOwnPage(protection *http.CrossOriginProtection, r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	own := origin != "" && strings.HasPrefix(api.Absolute(r.Context(), "/"), origin+"/")
+	return own || protection.Check(r) == nil
 }
 
 func (f *face) render(c echo.Context, status int, name string, data any) error {
@@ -171,43 +178,59 @@ func (f *face) home(c echo.Context) error {
 	return f.render(c, http.StatusOK, "home", data)
 }
 
-type signInData struct{ Error string }
+type signInData struct {
+	Error string
+	Next  string // where to go then; "": the first page
+}
 
 func (f *face) signInPage(c echo.Context) error {
-	return f.render(c, http.StatusOK, "sign-in", signInData{})
+	return f.render(c, http.StatusOK, "sign-in", signInData{Next: ownPath(c.QueryParam("next"))})
+}
+
+// ownPath is a path of this program with its query, or "" for what could lead
+// anywhere else: a browser reads "//host" and "/\host" as another host's address,
+// and drops tabs and line ends before it reads.
+func ownPath(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.IsAbs() || u.Host != "" || u.User != nil || u.Fragment != "" || len(s) > 1000 ||
+		!strings.HasPrefix(s, "/") || strings.HasPrefix(s, "//") ||
+		strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == '\\' || r >= 0x7f }) {
+		return ""
+	}
+	return s
 }
 
 // signIn trades a sign-in code or a key for a session.
 func (f *face) signIn(c echo.Context) error {
 	ctx := c.Request().Context()
+	form := c.Request().PostForm // of the body only: a secret in a query ends up in logs
+	next := ownPath(form.Get("next"))
 	var known *broker.Error
 	if err := f.Tries.Allow(api.Client(ctx)); errors.As(err, &known) {
 		api.NewProblem(err).SetRetryAfter(c.Response().Header())
-		return f.render(c, http.StatusTooManyRequests, "sign-in", signInData{Error: known.Msg})
+		return f.render(c, http.StatusTooManyRequests, "sign-in", signInData{Error: known.Msg, Next: next})
 	}
 	var secret string
 	var ttl time.Duration
 	var err error
-	// Of the body only: a secret in a query ends up in logs.
-	form := c.Request().PostForm
 	if code := form.Get("code"); code != "" {
 		secret, ttl, err = f.Keys.TradeCode(ctx, code)
 	} else {
 		secret, ttl, err = f.Keys.SignIn(ctx, strings.TrimSpace(form.Get("key")))
 	}
 	if errors.As(err, &known) && known.Code == broker.CodeUnauthenticated {
-		return f.render(c, http.StatusUnauthorized, "sign-in", signInData{Error: known.Msg})
+		return f.render(c, http.StatusUnauthorized, "sign-in", signInData{Error: known.Msg, Next: next})
 	}
 	if err != nil {
 		return err
 	}
 	f.setCookie(c, secret, ttl)
-	return c.Redirect(http.StatusSeeOther, "/")
+	return c.Redirect(http.StatusSeeOther, cmp.Or(next, "/"))
 }
 
 // signOut ends the session.
 func (f *face) signOut(c echo.Context) error {
-	if cookie, err := c.Cookie(f.cookieName(c)); err == nil {
+	if cookie, err := c.Cookie(cookieName(c)); err == nil {
 		if err := f.Keys.SignOut(c.Request().Context(), cookie.Value); err != nil {
 			return err
 		}
@@ -217,12 +240,14 @@ func (f *face) signOut(c echo.Context) error {
 }
 
 // session finds who is signed in.
-func (f *face) session(c echo.Context) (broker.Caller, error) {
-	cookie, err := c.Cookie(f.cookieName(c))
+func (f *face) session(c echo.Context) (broker.Caller, error) { return session(c, f.Keys) }
+
+func session(c echo.Context, keys *broker.Keys) (broker.Caller, error) {
+	cookie, err := c.Cookie(cookieName(c))
 	if err != nil {
 		return broker.Caller{}, broker.Errorf(broker.CodeUnauthenticated, "not signed in")
 	}
-	return f.Keys.BySession(c.Request().Context(), cookie.Value)
+	return keys.BySession(c.Request().Context(), cookie.Value)
 }
 
 // secure reports whether the browser came over https. Then the cookie's name
@@ -232,7 +257,7 @@ func secure(c echo.Context) bool {
 	return strings.HasPrefix(api.Absolute(c.Request().Context(), "/"), "https://")
 }
 
-func (f *face) cookieName(c echo.Context) string {
+func cookieName(c echo.Context) string {
 	if secure(c) {
 		return "__Host-uploadbroker"
 	}
@@ -241,7 +266,7 @@ func (f *face) cookieName(c echo.Context) string {
 
 func (f *face) setCookie(c echo.Context, secret string, ttl time.Duration) {
 	c.SetCookie(&http.Cookie{
-		Name: f.cookieName(c), Value: secret, Path: "/", MaxAge: int(ttl.Seconds()),
+		Name: cookieName(c), Value: secret, Path: "/", MaxAge: int(ttl.Seconds()),
 		HttpOnly: true, Secure: secure(c), SameSite: http.SameSiteLaxMode,
 	})
 }

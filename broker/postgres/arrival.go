@@ -43,7 +43,7 @@ func (s *Store) See(ctx context.Context, projectID, bucket string, objects []bro
 		moved = len(rows)
 		jobs := make([]broker.ValidateArgs, len(rows))
 		for i, r := range rows {
-			jobs[i] = broker.ValidateArgs{ImageID: r.ID, Attempt: int(r.Attempt), ETag: r.Etag, SizeBytes: r.ObjectSize}
+			jobs[i] = broker.ValidateArgs{ImageID: r.ID, Attempt: int(r.Attempt), ETag: r.Etag, SizeBytes: r.ObjectSize, Bucket: bucket}
 		}
 		return s.insertJobs(ctx, tx, jobs)
 	})
@@ -71,6 +71,7 @@ func (s *Store) insertValidation(ctx context.Context, tx pgx.Tx, q *sqlc.Queries
 	r := rows[0]
 	return s.insertJobs(ctx, tx, []broker.ValidateArgs{{
 		ImageID: r.ID, Attempt: int(r.Attempt), ETag: deref(r.Etag), SizeBytes: deref(r.ObjectSize),
+		Bucket: deref(r.Bucket),
 	}})
 }
 
@@ -166,14 +167,15 @@ func (s *Store) ToValidate(ctx context.Context, args broker.ValidateArgs) (img b
 	return img, broker.ProjectKind(r.Project.Kind), ok, err
 }
 
-// AcquireLease takes the right to validate an image for a minute. false: someone
-// else holds it.
-func (s *Store) AcquireLease(ctx context.Context, imageID, holder string) (bool, error) {
-	_, err := s.q.AcquireLease(ctx, sqlc.AcquireLeaseParams{ImageID: imageID, Holder: holder})
+// AcquireLease takes the right to work on an image for a minute. false: someone
+// else holds it. died is who held it before and let it run out, "" for nobody: he
+// was killed at this image, or hung.
+func (s *Store) AcquireLease(ctx context.Context, imageID, holder string) (got bool, died string, err error) {
+	died, err = s.q.AcquireLease(ctx, sqlc.AcquireLeaseParams{ImageID: imageID, Holder: holder})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return false, nil
+		return false, "", nil
 	}
-	return err == nil, wrap(err)
+	return err == nil, died, wrap(err)
 }
 
 // ExtendLease keeps a lease for a further minute. false: it was lost.
@@ -187,10 +189,23 @@ func (s *Store) ReleaseLease(ctx context.Context, imageID, holder string) error 
 	return wrap(s.q.ReleaseLease(ctx, sqlc.ReleaseLeaseParams{ImageID: imageID, Holder: holder}))
 }
 
-// DropLeases ends all leases. Only for a process that knows itself alone.
+// DropLeases ends all leases: their holders are dead. Only for a process that
+// knows itself alone.
 func (s *Store) DropLeases(ctx context.Context) error {
 	_, err := s.q.DropLeases(ctx)
 	return wrap(err)
+}
+
+// ForgetLeases deletes leases that ended and that nobody will ask about.
+func (s *Store) ForgetLeases(ctx context.Context) error { return wrap(s.q.ForgetLeases(ctx)) }
+
+// RescueJobs makes jobs available again that run since before a time while nobody
+// holds their image's lease, and returns how many.
+func (s *Store) RescueJobs(ctx context.Context, before time.Time) (int, error) {
+	n, err := s.q.RescueJobs(ctx, sqlc.RescueJobsParams{
+		Kinds: []string{broker.ValidateArgs{}.Kind(), broker.FetchArgs{}.Kind()}, Before: before,
+	})
+	return int(n), wrap(err)
 }
 
 // RequeueUnheld inserts a validation for each Uploaded image, seen before a time,
@@ -204,7 +219,7 @@ func (s *Store) RequeueUnheld(ctx context.Context, before time.Time, max int) (i
 		}
 		jobs := make([]broker.ValidateArgs, len(rows))
 		for i, r := range rows {
-			jobs[i] = broker.ValidateArgs{ImageID: r.ID, Attempt: int(r.Attempt), ETag: r.Etag, SizeBytes: r.ObjectSize}
+			jobs[i] = broker.ValidateArgs{ImageID: r.ID, Attempt: int(r.Attempt), ETag: r.Etag, SizeBytes: r.ObjectSize, Bucket: r.Bucket}
 		}
 		n = len(jobs)
 		return s.insertJobs(ctx, tx, jobs)

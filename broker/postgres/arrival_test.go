@@ -71,7 +71,7 @@ func TestSeenOnlyAtGrantedKeys(t *testing.T) {
 	if got.State != broker.StateUploaded || got.Bucket != "A" || got.ETag != "e" || got.ObjectBytes != 3 || got.UploadedAt == nil || got.StartedAt == nil {
 		t.Errorf("%+v", got)
 	}
-	want := broker.ValidateArgs{ImageID: img.ID, Attempt: 1, ETag: "e", SizeBytes: 3}
+	want := broker.ValidateArgs{ImageID: img.ID, Attempt: 1, ETag: "e", SizeBytes: 3, Bucket: "A"}
 	if jobs := f.jobs(t); len(jobs) != 1 || jobs[0] != want {
 		t.Errorf("the jobs are %+v", jobs)
 	}
@@ -160,7 +160,7 @@ func TestLeasesAreExclusive(t *testing.T) {
 	img := f.registerOne(t, f.newProject(t).ID, "A", 1)
 	acquire := func(holder string) bool {
 		t.Helper()
-		got, err := f.AcquireLease(ctx, img.ID, holder)
+		got, _, err := f.AcquireLease(ctx, img.ID, holder)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +170,7 @@ func TestLeasesAreExclusive(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 16 {
 		wg.Go(func() {
-			if got, err := f.AcquireLease(ctx, img.ID, fmt.Sprint("w", i)); err != nil {
+			if got, _, err := f.AcquireLease(ctx, img.ID, fmt.Sprint("w", i)); err != nil {
 				t.Error(err)
 			} else if got {
 				won.Add(1)
@@ -242,7 +242,7 @@ func TestRequeueUnheld(t *testing.T) {
 	if requeue() != 1 || requeue() != 0 {
 		t.Error("another image's job keeps it from being queued once")
 	}
-	want := broker.ValidateArgs{ImageID: img.ID, Attempt: 1, ETag: "e", SizeBytes: 3}
+	want := broker.ValidateArgs{ImageID: img.ID, Attempt: 1, ETag: "e", SizeBytes: 3, Bucket: "A"}
 	if jobs := f.jobs(t); jobs[len(jobs)-1] != want {
 		t.Errorf("queued %+v", jobs)
 	}
@@ -257,7 +257,7 @@ func TestRequeueUnheld(t *testing.T) {
 		t.Error("queued again beside a job that only just began to run")
 	}
 	f.exec(t, `UPDATE river_job SET attempted_at = now() - interval '1 minute'`)
-	if _, err := f.AcquireLease(ctx, img.ID, "alive"); err != nil {
+	if _, _, err := f.AcquireLease(ctx, img.ID, "alive"); err != nil {
 		t.Fatal(err)
 	}
 	if requeue() != 0 {

@@ -222,15 +222,20 @@ func TestFetchFailed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		jobs := scan[int](t, f, `SELECT count(*) FROM river_job WHERE kind = 'fetch' AND args->>'image_id' = $1 AND args->>'url' = $2`, images[0].ID, b.FetchURL)
+		jobs := scan[int](t, f, `SELECT count(*) FROM river_job WHERE kind = 'fetch' AND args->>'image_id' = $1 AND NOT args ? 'url'`, images[0].ID)
 		if jobs != 1 {
 			t.Errorf("%d jobs fetch it", jobs)
 		}
-		return broker.FetchArgs{ImageID: images[0].ID, Attempt: images[0].Attempt, Bucket: "A", URL: b.FetchURL}
+		return broker.FetchArgs{ImageID: images[0].ID, Attempt: images[0].Attempt, Bucket: "A"}
 	}
 	alone := fetch(1)
-	if img, ok, err := f.ToFetch(t.Context(), alone); !ok || err != nil || img.ID != alone.ImageID {
-		t.Errorf("to fetch: %+v %t %v", img, ok, err)
+	if img, url, ok, err := f.ToFetch(t.Context(), alone); !ok || err != nil || img.ID != alone.ImageID || url != "http://example.com/a.jpg?secret" {
+		t.Errorf("to fetch: %s of %+v %t %v", url, img, ok, err)
+	}
+	former := alone
+	former.URL = "http://example.com/former"
+	if _, url, ok, err := f.ToFetch(t.Context(), former); !ok || err != nil || url != former.URL {
+		t.Errorf("a job of the former version fetches %s: %t %v", url, ok, err)
 	}
 	if moved, err := f.FetchFailed(t.Context(), alone, "example.com answered 404", time.Now()); !moved || err != nil {
 		t.Errorf("moved %t, %v", moved, err)
@@ -239,7 +244,7 @@ func TestFetchFailed(t *testing.T) {
 	if err != nil || images[0].State != broker.StateInvalid || images[0].Reasons[0].String() != "expired: example.com answered 404" {
 		t.Errorf("then it is %+v: %v", images, err)
 	}
-	if _, ok, err := f.ToFetch(t.Context(), alone); ok || err != nil {
+	if _, _, ok, err := f.ToFetch(t.Context(), alone); ok || err != nil {
 		t.Errorf("what is judged is to be fetched: %v", err)
 	}
 

@@ -16,7 +16,7 @@ func toImage(r sqlc.Image) (broker.Image, error) {
 		State: broker.State(r.State), Attempt: int(r.Attempt), Filename: r.Filename,
 		Bucket: deref(r.Bucket), ETag: deref(r.Etag), ObjectBytes: deref(r.ObjectSize),
 		ProvenBytes: deref(r.ProvenSize), CRC32: uint32(deref(r.Crc32)), Accepted: r.Accepted,
-		CheckFailures: int(r.CheckFailures), CheckFailingSince: r.CheckFailingSince,
+		CheckFailures: int(r.CheckFailures), CheckFailingSince: r.CheckFailingSince, SweptAt: r.SweptAt,
 		CreatedAt: r.CreatedAt, StartedAt: r.StartedAt, UploadedAt: r.UploadedAt, JudgedAt: r.JudgedAt,
 		RemovedAt: r.RemovedAt, RemovedFrom: broker.State(deref(r.RemovedFrom)), UndoUntil: r.UndoUntil,
 	}

@@ -46,7 +46,7 @@ func (s *Store) Copied(ctx context.Context, copied broker.Seen, from broker.Imag
 			}
 			if !proven {
 				err = s.insertJobs(ctx, tx, []broker.ValidateArgs{{
-					ImageID: r.ID, Attempt: int(r.Attempt), ETag: r.Etag, SizeBytes: r.ObjectSize,
+					ImageID: r.ID, Attempt: int(r.Attempt), ETag: r.Etag, SizeBytes: r.ObjectSize, Bucket: copied.Bucket,
 				}})
 			} else {
 				crc := int64(from.CRC32)

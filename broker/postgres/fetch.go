@@ -23,7 +23,7 @@ func (s *Store) insertFetches(ctx context.Context, tx pgx.Tx, b broker.RegisterB
 	params := make([]river.InsertManyParams, len(rows))
 	for i, r := range rows {
 		params[i] = river.InsertManyParams{
-			Args:       broker.FetchArgs{ImageID: r.ID, Attempt: int(r.Attempt), Bucket: b.Bucket, URL: b.FetchURL},
+			Args:       broker.FetchArgs{ImageID: r.ID, Attempt: int(r.Attempt), Bucket: b.Bucket},
 			InsertOpts: &river.InsertOpts{Queue: FetchQueue, MaxAttempts: FetchAttempts},
 		}
 	}
@@ -34,18 +34,25 @@ func (s *Store) insertFetches(ctx context.Context, tx pgx.Tx, b broker.RegisterB
 	return err
 }
 
-// ToFetch returns the image of a job. ok is false when there is nothing to do any
-// more: it has its bytes, was removed, or is at another attempt.
-func (s *Store) ToFetch(ctx context.Context, args broker.FetchArgs) (img broker.Image, ok bool, err error) {
+// ToFetch returns the image of a job and the URL to fetch. ok is false when there
+// is nothing to do any more: it has its bytes, was removed, or is at another
+// attempt.
+func (s *Store) ToFetch(ctx context.Context, args broker.FetchArgs) (img broker.Image, url string, ok bool, err error) {
 	r, err := s.q.ImageWithProject(ctx, args.ImageID)
 	if err = wrap(err); broker.CodeOf(err) == broker.CodeNotFound {
-		return img, false, nil
+		return img, "", false, nil
 	}
 	if err != nil {
-		return img, false, err
+		return img, "", false, err
 	}
-	img, err = toImage(r.Image)
-	return img, img.State.Open() && img.Attempt == args.Attempt, err
+	if img, err = toImage(r.Image); err != nil || !img.State.Open() || img.Attempt != args.Attempt {
+		return img, "", false, err
+	}
+	if args.URL != "" { // a job of the version before this one
+		return img, args.URL, true, nil
+	}
+	url, err = s.q.FetchSource(ctx, sqlc.FetchSourceParams{ImageID: args.ImageID, Attempt: int32(args.Attempt)})
+	return img, url, err == nil, wrap(err)
 }
 
 // FetchFailed performs broker.EventExpire for an image whose bytes could not be

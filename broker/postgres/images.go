@@ -95,6 +95,13 @@ func (s *Store) Done(ctx context.Context, projectID string, ids []string, now ti
 		}); err != nil {
 			return err
 		}
+		hinted, err := q.HintImages(ctx, sqlc.HintImagesParams{ProjectID: projectID, Ids: ids})
+		if err != nil {
+			return err
+		}
+		if hinted > 0 {
+			return q.CallWatchesOf(ctx, sqlc.CallWatchesOfParams{ProjectID: projectID, Ids: ids})
+		}
 		return q.WakeWatchesOf(ctx, sqlc.WakeWatchesOfParams{ProjectID: projectID, Ids: ids})
 	})
 }

@@ -3,10 +3,12 @@ package postgres
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
@@ -48,16 +50,26 @@ func (s *Store) Migrate(ctx context.Context) error {
 	}
 	defer closeDB()
 	if _, err := provider.Up(ctx); err != nil {
-		return fmt.Errorf("migrate the database: %w", err)
+		return lineOr(fmt.Errorf("migrate the database: %w", err))
 	}
 	migrator, err := rivermigrate.New(riverpgxv5.New(s.pool), nil)
 	if err != nil {
 		return fmt.Errorf("migrate the job queue: %w", err)
 	}
 	if _, err := migrator.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
-		return fmt.Errorf("migrate the job queue: %w", err)
+		return lineOr(fmt.Errorf("migrate the job queue: %w", err))
 	}
 	return nil
+}
+
+// lineOr names a failed migration that Postgres has nothing to say about: the line
+// to it broke off, whatever a library made of that.
+func lineOr(err error) error {
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) || errors.Is(err, context.Canceled) {
+		return wrap(err)
+	}
+	return unavailable(err, "the database does not answer; try again soon")
 }
 
 // Migrations tells what is applied and what is not.

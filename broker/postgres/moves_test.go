@@ -46,6 +46,7 @@ func deeds(images int) *rapid.Generator[deed] {
 				broker.EventRegister, broker.EventRegister, broker.EventStart, broker.EventSeen, broker.EventSeen, broker.EventSeen,
 				broker.EventExpire, broker.EventReady, broker.EventReady, broker.EventInvalid, broker.EventInvalid,
 				broker.EventUnchecked, broker.EventAccept, broker.EventRemove, broker.EventUndo,
+				broker.EventRecheck, broker.EventRecheck, broker.EventRecheck,
 			}).Draw(t, "event"),
 			digest:  rapid.IntRange(0, images-1).Draw(t, "image"),
 			attempt: rapid.SampledFrom([]int{1, 1, 1, 2, 2, 3}).Draw(t, "attempt"),
@@ -108,6 +109,8 @@ func (f *fixture) do(ctx context.Context, projectID string, d deed) error {
 		_, err = f.Unchecked(ctx, j, "nobody knows", now)
 	case broker.EventAccept:
 		_, err = f.Accept(ctx, projectID, img.ID, now, f.by)
+	case broker.EventRecheck:
+		_, err = f.Recheck(ctx, img.ID, now, f.by)
 	case broker.EventRemove:
 		return f.RemoveImage(ctx, projectID, img.ID, now, now.Add(broker.UndoWindow), f.by)
 	case broker.EventUndo:
@@ -322,7 +325,7 @@ func replay(s broker.Standing, line broker.HistoryEntry) (broker.Standing, error
 		if next.State != d.State || next.Attempt != d.Attempt {
 			return s, fmt.Errorf("registered to %s, attempt %d, from %+v", d.State, d.Attempt, s)
 		}
-		next.Damaged = false
+		next.Damaged, next.Unchecked = false, false
 		return next, nil
 	case "image.start":
 		o.Event = broker.EventStart
@@ -340,6 +343,8 @@ func replay(s broker.Standing, line broker.HistoryEntry) (broker.Standing, error
 		}
 	case "image.accept":
 		o.Event = broker.EventAccept
+	case "image.recheck":
+		o.Event = broker.EventRecheck
 	case "image.remove":
 		o.Event = broker.EventRemove
 	case "image.undo":
@@ -352,7 +357,7 @@ func replay(s broker.Standing, line broker.HistoryEntry) (broker.Standing, error
 		return s, fmt.Errorf("no move from %+v by %+v", s, o)
 	}
 	if o.Event == broker.EventInvalid || o.Event == broker.EventUnchecked || o.Event == broker.EventSeen {
-		next.Damaged = o.Event == broker.EventInvalid
+		next.Damaged, next.Unchecked = o.Event == broker.EventInvalid, o.Event == broker.EventUnchecked
 		for _, r := range d.Reasons {
 			code := broker.ParseReason(r).Code
 			next.Damaged = next.Damaged && (code == broker.ReasonCorrupt || code == broker.ReasonTruncated)

@@ -97,6 +97,7 @@ func (s *Store) registerMissing(ctx context.Context, b broker.RegisterBatch, mis
 	p := sqlc.RegisterImagesParams{
 		ProjectID: b.ProjectID, Bucket: b.Bucket, Kind: string(b.Kind), ExpiresAt: b.ExpiresAt, Now: b.Now,
 		OwnerID: b.By.Owner.ID, KeyID: b.By.Key.ID, FromStates: strs(broker.FromStates(broker.EventRegister)),
+		Source: b.FetchURL,
 	}
 	for _, n := range missing {
 		state := broker.StatePending

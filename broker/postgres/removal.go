@@ -51,7 +51,7 @@ func (s *Store) SweepImageAgain(ctx context.Context, id string, at time.Time) er
 
 // ForgetImage deletes a removed image's row; the audit keeps its story.
 func (s *Store) ForgetImage(ctx context.Context, id string) error {
-	return wrap(s.q.DeleteImage(ctx, id))
+	return wrap(s.q.ForgetImage(ctx, id))
 }
 
 // RemovedProject is a project whose prefixes are to be emptied.
@@ -97,7 +97,7 @@ func (s *Store) FinishProject(ctx context.Context, id string, now time.Time) err
 		if err := q.DeleteWatchesOfProject(ctx, id); err != nil {
 			return err
 		}
-		if err := q.RevokeKeysOfProject(ctx, sqlc.RevokeKeysOfProjectParams{ProjectID: id, Now: now}); err != nil {
+		if err := q.RevokeTiedKeys(ctx, sqlc.RevokeTiedKeysParams{ProjectID: id, Now: now}); err != nil {
 			return err
 		}
 		return audit(ctx, q, now, "project.final", broker.Caller{}, id, "", nil)

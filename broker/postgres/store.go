@@ -36,6 +36,7 @@ type Store struct {
 	q         *sqlc.Queries
 	river     *river.Client[pgx.Tx] // inserts only
 	registrar *registrar
+	hinter    *hinter
 }
 
 // Open connects to the database; it does not migrate it. The pool closes with
@@ -60,6 +61,7 @@ func Open(ctx context.Context, dsn string, maxConns int32) (*Store, error) {
 	}
 	s := &Store{pool: pool, q: sqlc.New(pool), river: client}
 	s.registrar = &registrar{register: s.register, queues: map[destination]*queue{}}
+	s.hinter = &hinter{hint: s.hint, waiting: map[string][]*hintCall{}}
 	return s, nil
 }
 
@@ -128,7 +130,7 @@ func wrap(err error) error {
 		case pe.Code == stateUniqueViolation:
 			return broker.Wrap(err, broker.CodeConflict, "it exists already")
 		case pe.Code == stateDiskFull:
-			return unavailable(err, "the database's disk is full; free some space")
+			return unavailable(err, "the disk of the database is full: have space freed on it, then try again")
 		case pe.Code[:2] == classConnection, pe.Code[:2] == classResources, pe.Code[:2] == classIntervention:
 			return unavailable(err, "the database does not answer; try again soon")
 		}

@@ -19,10 +19,15 @@ type Watch struct {
 	Pages     int           // requests that the last LIST took; 0: none yet
 }
 
-// ClaimWatches returns due watches of these buckets and moves them on by their
-// pause, so that no other worker looks there now.
-func (s *Store) ClaimWatches(ctx context.Context, buckets []string, max int) ([]Watch, error) {
-	rows, err := s.q.ClaimWatches(ctx, sqlc.ClaimWatchesParams{Buckets: buckets, MaxRows: int32(max)})
+// ClaimWatches returns due watches, up to so many of each bucket, and moves them on
+// by their pause, so that no other worker looks there now.
+func (s *Store) ClaimWatches(ctx context.Context, room map[string]int) ([]Watch, error) {
+	var p sqlc.ClaimWatchesParams
+	for bucket, n := range room {
+		p.Buckets = append(p.Buckets, bucket)
+		p.Rooms = append(p.Rooms, int32(n))
+	}
+	rows, err := s.q.ClaimWatches(ctx, p)
 	watches := make([]Watch, len(rows))
 	for i, r := range rows {
 		watches[i] = Watch{ProjectID: r.ProjectID, Bucket: r.Bucket, Pause: r.Pause, Pages: int(r.Pages)}
@@ -30,9 +35,13 @@ func (s *Store) ClaimWatches(ctx context.Context, buckets []string, max int) ([]
 	return watches, wrap(err)
 }
 
-// OpenUploads lists the images that wait for their bytes and have a grant in the
-// bucket.
+// OpenUploads lists the images that a look asks for: those that wait for their
+// bytes and have a grant in the bucket, and others that somebody hinted at.
 func (s *Store) OpenUploads(ctx context.Context, projectID, bucket string, now time.Time) ([]broker.OpenUpload, error) {
+	hinted, err := s.q.HintedImages(ctx, sqlc.HintedImagesParams{ProjectID: projectID, Bucket: bucket})
+	if err != nil {
+		return nil, wrap(err)
+	}
 	rows, err := s.q.OpenUploads(ctx, sqlc.OpenUploadsParams{ProjectID: projectID, Bucket: bucket})
 	uploads := make([]broker.OpenUpload, len(rows))
 	for i, r := range rows {
@@ -41,7 +50,25 @@ func (s *Store) OpenUploads(ctx context.Context, projectID, bucket string, now t
 			GrantsEnded: !r.GrantsEnd.After(now.Add(-broker.GraceAfterGrant)),
 		}
 	}
+	for _, r := range hinted {
+		uploads = append(uploads, broker.OpenUpload{ImageID: r.ID, Attempt: int(r.Attempt), Filename: r.Filename, HintedAt: r.HintedAt})
+	}
 	return uploads, wrap(err)
+}
+
+// TakeHints forgets the hints that a look was about.
+func (s *Store) TakeHints(ctx context.Context, bucket string, looked []broker.OpenUpload) error {
+	p := sqlc.TakeHintsParams{Bucket: bucket}
+	for _, u := range looked {
+		if !u.HintedAt.IsZero() {
+			p.ImageIds = append(p.ImageIds, u.ImageID)
+			p.Times = append(p.Times, u.HintedAt)
+		}
+	}
+	if len(p.ImageIds) == 0 {
+		return nil
+	}
+	return wrap(s.q.TakeHints(ctx, p))
 }
 
 // CountObjects tells how many images of the project have their object in the
@@ -49,6 +76,14 @@ func (s *Store) OpenUploads(ctx context.Context, projectID, bucket string, now t
 func (s *Store) CountObjects(ctx context.Context, projectID, bucket string) (int, error) {
 	n, err := s.q.CountObjects(ctx, sqlc.CountObjectsParams{ProjectID: projectID, Bucket: bucket})
 	return int(n), wrap(err)
+}
+
+// LookFailed lets a place that can't be looked at wait, for at least so long, and
+// notes why in words for an operator.
+func (s *Store) LookFailed(ctx context.Context, w Watch, wait time.Duration, fault string) error {
+	return wrap(s.q.FaultyLook(ctx, sqlc.FaultyLookParams{
+		ProjectID: w.ProjectID, Bucket: w.Bucket, Pause: w.Pause, Wait: wait, Fault: fault,
+	}))
 }
 
 // FinishLook stores the watch's new pause and pages.
@@ -75,7 +110,8 @@ func (s *Store) Sleep(ctx context.Context, w Watch) error {
 	})
 }
 
-// ClaimReconciles returns places whose etags were last compared a day ago.
+// ClaimReconciles returns places whose etags are to be compared: once a day, and
+// more often while a grant may still overwrite something.
 func (s *Store) ClaimReconciles(ctx context.Context, buckets []string, max int) ([]Watch, error) {
 	rows, err := s.q.ClaimReconciles(ctx, sqlc.ClaimReconcilesParams{Buckets: buckets, MaxRows: int32(max)})
 	watches := make([]Watch, len(rows))

@@ -38,7 +38,7 @@ func TestNoWatchFallsAsleepOverAnUpload(t *testing.T) {
 	f := open(t)
 	ctx := context.Background()
 	look := func(p broker.Project) { // as the worker's, when there is nothing
-		watches, err := f.ClaimWatches(ctx, []string{"A"}, 100)
+		watches, err := f.ClaimWatches(ctx, map[string]int{"A": 100})
 		if err != nil {
 			t.Error(err)
 			return
@@ -178,7 +178,7 @@ func TestWatchesAreClaimedOnce(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range projects {
-				watches, err := f.ClaimWatches(ctx, []string{"A", "none"}, 2)
+				watches, err := f.ClaimWatches(ctx, map[string]int{"A": 2, "none": 2})
 				if err != nil {
 					t.Error(err)
 					return
@@ -210,7 +210,7 @@ func TestAHintDuringALookIsKept(t *testing.T) {
 	p := f.newProject(t)
 	img := f.registerOne(t, p.ID, "A", 1)
 	f.exec(t, `UPDATE watches SET pause = '1 minute', looked_at = now() - interval '1 hour'`)
-	watches, err := f.ClaimWatches(ctx, []string{"A"}, 10)
+	watches, err := f.ClaimWatches(ctx, map[string]int{"A": 10})
 	if err != nil || len(watches) != 1 || watches[0].Pause != time.Minute {
 		t.Fatalf("%+v, %v", watches, err)
 	}
@@ -222,7 +222,7 @@ func TestAHintDuringALookIsKept(t *testing.T) {
 	if err := f.FinishLook(ctx, watches[0]); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := f.ClaimWatches(ctx, []string{"A"}, 10); err != nil || len(again) != 1 {
+	if again, err := f.ClaimWatches(ctx, map[string]int{"A": 10}); err != nil || len(again) != 1 {
 		t.Errorf("the hint is lost: %+v, %v", again, err)
 	}
 }

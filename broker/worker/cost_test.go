@@ -49,7 +49,7 @@ func randomSHA1() (d broker.SHA1) {
 func (w *world) claimAndLook(t *testing.T, d *standInDriver) (worker.Looked, int) {
 	t.Helper()
 	w.exec(t, `UPDATE watches SET next_look_at = now()`)
-	watches, err := w.store.ClaimWatches(t.Context(), []string{"A"}, 10)
+	watches, err := w.store.ClaimWatches(t.Context(), map[string]int{"A": 10})
 	if err != nil || len(watches) != 1 {
 		t.Fatalf("%+v, %v", watches, err)
 	}
@@ -140,7 +140,7 @@ func TestPauses(t *testing.T) {
 		return p
 	}
 	last := pause()
-	for range 15 {
+	for range 60 {
 		w.claimAndLook(t, d)
 		now := pause()
 		if now < last || now == last && now != time.Minute || now > time.Minute {
@@ -161,7 +161,7 @@ func TestPauses(t *testing.T) {
 	if n := w.count(t, `watches WHERE next_look_at IS NOT NULL`); n != 0 {
 		t.Error("a watch with nothing to wait for is awake")
 	}
-	if w, err := w.store.ClaimWatches(t.Context(), []string{"A"}, 10); err != nil || len(w) != 0 {
+	if w, err := w.store.ClaimWatches(t.Context(), map[string]int{"A": 10}); err != nil || len(w) != 0 {
 		t.Errorf("a sleeping watch was claimed: %+v, %v", w, err)
 	}
 }

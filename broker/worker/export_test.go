@@ -37,6 +37,9 @@ func Cancelled(err error) bool {
 // reads are noticed.
 func (w *Worker) ExtendLeasesEvery(d time.Duration) { w.leaseEvery = d }
 
+// WatchReadsEvery shortens the rhythm in which reads that wait are noticed.
+func (w *Worker) WatchReadsEvery(d time.Duration) { w.watchEvery = d }
+
 // NextRetry is when River tries a job again that failed that often.
 func (w *Worker) NextRetry(attempt int) time.Time {
 	v := &validation{w: w}
@@ -46,11 +49,22 @@ func (w *Worker) NextRetry(attempt int) time.Time {
 // Timeout is how long a validation of so many bytes may take.
 func (w *Worker) Timeout(sizeBytes int64) time.Duration { return w.timeout(sizeBytes) }
 
-// ReconcileDue is the daily comparison.
-func (w *Worker) ReconcileDue(ctx context.Context) error { return w.reconcileDue(ctx) }
+// ReconcileDue compares the etags of every place that is due.
+func (w *Worker) ReconcileDue(ctx context.Context) error {
+	err := w.reconcileDue(ctx)
+	w.compares.wait(ctx)
+	return err
+}
 
 // SetSlots sets how many validations may run at once.
 func (w *Worker) SetSlots(n int) { w.slots = make(chan struct{}, n) }
 
 // LookAtDue looks at every place that is due.
-func (w *Worker) LookAtDue(ctx context.Context) error { return w.lookAtDue(ctx) }
+func (w *Worker) LookAtDue(ctx context.Context) error {
+	err := w.lookAtDue(ctx)
+	w.looks.wait(ctx)
+	return err
+}
+
+// ForgetTrouble takes every bucket for a good one again.
+func (w *Worker) ForgetTrouble() { w.trouble = newTrouble(w.Now) }

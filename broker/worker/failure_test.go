@@ -42,6 +42,7 @@ func TestUnchecked(t *testing.T) {
 				if i > 0 {
 					w.clock.pass(c.apart)
 				}
+				w.ForgetTrouble() // or it would be put off
 				err := w.Validate(t.Context(), argsOf(img))
 				last := c.ends && i == c.failures-1
 				if !errors.Is(err, errFault) || worker.Cancelled(err) != last {
@@ -54,6 +55,7 @@ func TestUnchecked(t *testing.T) {
 				}
 			}
 			w.a.failing(nil)
+			w.ForgetTrouble()
 			if !c.ends {
 				if err := w.Validate(t.Context(), argsOf(img)); err != nil {
 					t.Fatal(err)

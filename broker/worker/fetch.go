@@ -74,7 +74,7 @@ func (f *fetching) Work(ctx context.Context, job *river.Job[broker.FetchArgs]) e
 // runs without one is a dead worker's, and is queued again. permanent says that a
 // further try would end no better.
 func (w *Worker) fetch(ctx context.Context, args broker.FetchArgs, j postgres.Judging) (permanent bool, err error) {
-	img, ok, err := w.Store.ToFetch(ctx, args)
+	img, url, ok, err := w.Store.ToFetch(ctx, args)
 	if err != nil || !ok {
 		return false, err
 	}
@@ -85,14 +85,14 @@ func (w *Worker) fetch(ctx context.Context, args broker.FetchArgs, j postgres.Ju
 	if !ok {
 		return false, broker.Errorf(broker.CodeUnknownBucket, "the bucket %s is not configured any more", args.Bucket)
 	}
-	got, err := w.Store.AcquireLease(ctx, j.ImageID, j.Holder)
+	got, _, err := w.Store.AcquireLease(ctx, j.ImageID, j.Holder)
 	if err != nil {
 		return false, err
 	}
 	if !got {
 		return false, river.JobSnooze(heldPause)
 	}
-	permanent, err = w.fetchHeld(ctx, img, args, bucket, j)
+	permanent, err = w.fetchHeld(ctx, img, url, bucket, j)
 	w.release(ctx, j) // before the look, whose validation wants it
 	if err != nil && broker.CodeOf(err) != broker.CodeConflict {
 		return permanent, err
@@ -102,7 +102,7 @@ func (w *Worker) fetch(ctx context.Context, args broker.FetchArgs, j postgres.Ju
 		return false, err
 	}
 	if err != nil {
-		_, still, lookErr := w.Store.ToFetch(ctx, args)
+		_, _, still, lookErr := w.Store.ToFetch(ctx, args)
 		if lookErr != nil || !still {
 			return false, lookErr
 		}
@@ -111,12 +111,12 @@ func (w *Worker) fetch(ctx context.Context, args broker.FetchArgs, j postgres.Ju
 }
 
 // fetchHeld streams a URL into the bucket, where nothing is stored unless all came.
-func (w *Worker) fetchHeld(ctx context.Context, img broker.Image, args broker.FetchArgs, bucket *storage.Bucket, j postgres.Judging) (permanent bool, err error) {
+func (w *Worker) fetchHeld(ctx context.Context, img broker.Image, url string, bucket *storage.Bucket, j postgres.Judging) (permanent bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	holding := make(chan struct{})
 	go func() {
 		defer close(holding)
-		w.keepLease(ctx, cancel, j, &watchedSource{})
+		w.keepLease(ctx, cancel, j, &watchedSource{}, nil)
 	}()
 	defer func() {
 		cancel(nil)
@@ -127,7 +127,7 @@ func (w *Worker) fetchHeld(ctx context.Context, img broker.Image, args broker.Fe
 			permanent, err = false, river.JobSnooze(heldPause)
 		}
 	}()
-	resp, err := w.Fetch.Get(ctx, args.URL)
+	resp, err := w.Fetch.Get(ctx, url)
 	if err != nil {
 		return !fetch.Transient(err), err
 	}
@@ -154,22 +154,4 @@ func contentType(img broker.Image, told string) string {
 		return told
 	}
 	return unknown
-}
-
-// requeueFetches makes fetches due again whose worker died: they run since before
-// that time, and nobody holds their image's lease. River's own rescue would wait
-// for the longest job that there may be, and the grant would have ended.
-func (w *Worker) requeueFetches(ctx context.Context, before time.Time) error {
-	tag, err := w.Store.Pool().Exec(ctx, `
-		UPDATE river_job j SET state = 'available', scheduled_at = now()
-		WHERE j.kind = $1 AND j.state = 'running' AND j.attempted_at < $2 AND j.attempt < j.max_attempts
-			AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.image_id = j.args->>'image_id' AND l.expires_at >= clock_timestamp())`,
-		broker.FetchArgs{}.Kind(), before)
-	if err != nil {
-		return broker.Wrap(err, broker.CodeUnavailable, "the database does not answer; try again soon")
-	}
-	if n := tag.RowsAffected(); n > 0 {
-		w.Log.Info("queued fetches again that nobody was at", "images", n)
-	}
-	return nil
 }

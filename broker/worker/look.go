@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,7 +21,8 @@ import (
 const (
 	minPause   = time.Second
 	maxPause   = time.Minute
-	pauseGrows = 1.5
+	pauseGrows = 1.1  // so that the pause is a tenth of the time in which nothing came
+	faultGrows = 1.5  // of a place that can't be looked at
 	listPage   = 1000 // objects of one LIST, the most that S3 gives
 	lookTime   = time.Minute
 )
@@ -34,23 +36,26 @@ type Looked struct {
 	Expired  int // images that became Invalid(expired)
 }
 
-// lookAtDue looks at every place that is due.
+// lookAtDue begins a look at every place that is due, as far as its bucket has
+// room.
 func (w *Worker) lookAtDue(ctx context.Context) error {
-	watches, err := w.Store.ClaimWatches(ctx, w.buckets.Load().symbols, looksAtOnce)
+	free := w.looks.free(w.buckets.Load().symbols)
+	if len(free) == 0 {
+		return nil
+	}
+	watches, err := w.Store.ClaimWatches(ctx, free)
 	if err != nil {
 		return err
 	}
-	var g errgroup.Group
 	for _, watch := range watches {
-		g.Go(func() error {
-			// A bucket that hangs must not keep this worker from the others.
+		w.looks.begin(watch.Bucket, func() {
 			ctx, cancel := context.WithTimeout(ctx, lookTime)
 			defer cancel()
 			_, err := w.Look(ctx, watch)
-			return w.looked(ctx, watch, err)
+			w.looked(ctx, watch, err)
 		})
 	}
-	return g.Wait()
+	return nil
 }
 
 // Look sweeps one project's prefix in one bucket. It costs the lesser of one
@@ -96,6 +101,9 @@ func (w *Worker) Look(ctx context.Context, watch postgres.Watch) (Looked, error)
 		return l, err
 	}
 
+	if err := w.Store.TakeHints(ctx, watch.Bucket, open); err != nil {
+		return l, err
+	}
 	if l.Moved+l.Expired > 0 {
 		watch.Pause = minPause
 	} else {
@@ -106,7 +114,7 @@ func (w *Worker) Look(ctx context.Context, watch postgres.Watch) (Looked, error)
 
 // looked lets a place that can't be looked at wait longer each time, and logs its
 // fault when it begins, changes and passes.
-func (w *Worker) looked(ctx context.Context, watch postgres.Watch, err error) error {
+func (w *Worker) looked(ctx context.Context, watch postgres.Watch, err error) {
 	place := watch.ProjectID + " in " + watch.Bucket
 	code := broker.CodeOf(err)
 	switch was, faulty := w.faults.Load(place); {
@@ -118,12 +126,22 @@ func (w *Worker) looked(ctx context.Context, watch postgres.Watch, err error) er
 		w.Log.Error("could not look; it is tried again at growing intervals", "at", place, "err", err)
 	}
 	if err == nil {
-		return nil
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	watch.Pause = min(time.Duration(float64(watch.Pause)*pauseGrows), maxPause)
-	return w.Store.FinishLook(ctx, watch)
+	watch.Pause = min(time.Duration(float64(watch.Pause)*faultGrows), maxPause)
+	// Should the database be away, too, the claim has set a time already.
+	_ = w.Store.LookFailed(ctx, watch, spread(watch.Pause), faultText(err))
+}
+
+// faultText is what an operator is told of a fault: what may be shown.
+func faultText(err error) string {
+	var known *broker.Error
+	if errors.As(err, &known) && known.Msg != "" {
+		return string(known.Code) + ": " + known.Msg
+	}
+	return string(broker.CodeOf(err))
 }
 
 // head asks for each open image by itself.
@@ -204,37 +222,66 @@ func (w *Worker) see(ctx context.Context, b *storage.Bucket, projectID string, o
 	return w.Store.See(ctx, projectID, b.Info().Symbol, seen, w.Now())
 }
 
+// expireBatch is how many images are expired together: what a look got done stays
+// done when its time ends.
+const expireBatch = 200
+
 // expire ends the uploads whose grants are over and whose object is in none of
 // the buckets that they were granted.
-func (w *Worker) expire(ctx context.Context, watch postgres.Watch, open []broker.OpenUpload, found map[string]storage.Object, l *Looked) (int, error) {
+func (w *Worker) expire(ctx context.Context, watch postgres.Watch, open []broker.OpenUpload, found map[string]storage.Object, l *Looked) (expired int, err error) {
 	var over []broker.OpenUpload
 	for _, u := range open {
-		key := watch.ProjectID + "/" + u.Filename
-		if _, here := found[key]; here || !u.GrantsEnded {
-			continue
+		if _, here := found[watch.ProjectID+"/"+u.Filename]; !here && u.GrantsEnded && u.HintedAt.IsZero() {
+			over = append(over, u)
 		}
-		elsewhere := false
+	}
+	for batch := range slices.Chunk(over, expireBatch) {
+		absent, err := w.nowhereElse(ctx, watch, batch, l)
+		if err != nil {
+			return expired, err
+		}
+		n, err := w.Store.Expire(ctx, absent, w.Now())
+		expired += n
+		if err != nil {
+			return expired, err
+		}
+	}
+	return expired, nil
+}
+
+// nowhereElse asks the other buckets that uploads were granted, takes in what lies
+// there, and returns the uploads that lie nowhere.
+func (w *Worker) nowhereElse(ctx context.Context, watch postgres.Watch, batch []broker.OpenUpload, l *Looked) (absent []broker.OpenUpload, err error) {
+	var mu sync.Mutex
+	elsewhere := map[string]bool{} // by image
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(looksAtOnce)
+	for _, u := range batch {
 		for _, symbol := range u.Buckets {
 			b, configured := w.Bucket(symbol)
 			if symbol == watch.Bucket || !configured {
 				continue
 			}
-			obj, err := b.Stat(ctx, key)
 			l.Requests++
-			if err == nil {
-				elsewhere = true
-				if _, err = w.see(ctx, b, watch.ProjectID, []storage.Object{obj}); err != nil {
-					return 0, err
+			g.Go(func() error {
+				obj, err := b.Stat(ctx, watch.ProjectID+"/"+u.Filename)
+				if broker.CodeOf(err) == broker.CodeNotFound {
+					return nil
 				}
-			} else if broker.CodeOf(err) != broker.CodeNotFound {
-				return 0, err // not knowing is no reason to expire
-			}
-		}
-		if !elsewhere {
-			over = append(over, u)
+				if err == nil {
+					_, err = w.see(ctx, b, watch.ProjectID, []storage.Object{obj})
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				elsewhere[u.ImageID] = true
+				return err // not knowing is no reason to expire
+			})
 		}
 	}
-	return w.Store.Expire(ctx, over, w.Now())
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(batch), func(u broker.OpenUpload) bool { return elsewhere[u.ImageID] }), nil
 }
 
 // LookAt looks at one key at once: a bucket said that something arrived there.
@@ -257,63 +304,4 @@ func (w *Worker) LookAt(ctx context.Context, symbol, key string) error {
 	}
 	_, err = w.see(ctx, b, projectID, []storage.Object{obj})
 	return err
-}
-
-// reconcileDue compares, once a day, every etag of a prefix with what the
-// images hold: what was overwritten is judged again.
-func (w *Worker) reconcileDue(ctx context.Context) error {
-	watches, err := w.Store.ClaimReconciles(ctx, w.buckets.Load().symbols, 4)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, watch := range watches {
-		_, err := w.Reconcile(ctx, watch.ProjectID, watch.Bucket)
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
-// Reconcile compares one prefix at once and returns how many images moved.
-func (w *Worker) Reconcile(ctx context.Context, projectID, symbol string) (int, error) {
-	b, ok := w.Bucket(symbol)
-	if !ok {
-		return 0, broker.Errorf(broker.CodeUnknownBucket, "no bucket %s is configured", symbol)
-	}
-	prefix, after, moved := projectID+"/", "", 0
-	for {
-		objects, err := b.List(ctx, prefix, after, listPage)
-		if err != nil || len(objects) == 0 {
-			return moved, err
-		}
-		after = objects[len(objects)-1].Key
-		changed, err := w.changed(ctx, projectID, symbol, objects)
-		if err != nil {
-			return moved, err
-		}
-		n, err := w.see(ctx, b, projectID, changed)
-		moved += n
-		if err != nil || len(objects) < listPage {
-			return moved, err
-		}
-	}
-}
-
-// changed leaves out the objects that the images hold already.
-func (w *Worker) changed(ctx context.Context, projectID, symbol string, objects []storage.Object) ([]storage.Object, error) {
-	filenames := make([]string, len(objects))
-	for i, obj := range objects {
-		filenames[i] = strings.TrimPrefix(obj.Key, projectID+"/")
-	}
-	held, err := w.Store.HeldETags(ctx, projectID, symbol, filenames)
-	if err != nil {
-		return nil, err
-	}
-	var changed []storage.Object
-	for i, obj := range objects {
-		if held[filenames[i]] != obj.ETag {
-			changed = append(changed, obj)
-		}
-	}
-	return changed, nil
 }

@@ -254,7 +254,7 @@ func (w *world) ready(t *testing.T, img broker.Image, data []byte) broker.Image 
 }
 
 func argsOf(img broker.Image) broker.ValidateArgs {
-	return broker.ValidateArgs{ImageID: img.ID, Attempt: img.Attempt, ETag: img.ETag, SizeBytes: img.ObjectBytes}
+	return broker.ValidateArgs{ImageID: img.ID, Attempt: img.Attempt, ETag: img.ETag, SizeBytes: img.ObjectBytes, Bucket: img.Bucket}
 }
 
 func (w *world) exec(t *testing.T, sql string, args ...any) {

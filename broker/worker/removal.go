@@ -3,14 +3,22 @@ package worker
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/uploadbroker/uploadbroker/broker"
+	"github.com/uploadbroker/uploadbroker/broker/postgres"
 	"github.com/uploadbroker/uploadbroker/storage"
 )
 
-// claimRemoved is how many removals are worked on at once.
-const claimRemoved = 20
+// claimRemoved is how many removals are worked on at once, removalTime how long a
+// sweep stays at one of them in one bucket.
+const (
+	claimRemoved = 20
+	removalTime  = time.Minute
+)
 
 // sweepRemovedImages deletes the objects of removed images. A removal is final,
 // and the row goes, only when nothing is found after the last grant has ended:
@@ -22,21 +30,38 @@ func (w *Worker) sweepRemovedImages(ctx context.Context) error {
 		return err
 	}
 	var errs []error
+	var mu sync.Mutex
+	var g errgroup.Group
 	for _, img := range removed {
-		found := 0
-		for _, place := range img.Places {
-			n, err := w.deleteAt(ctx, place.Bucket, place.Key)
-			found += n
-			if err != nil {
-				errs = append(errs, err)
-				found++ // not known to be empty
-			}
-		}
-		errs = append(errs, w.again(found, img.GrantsEnd, now,
-			func() error { return w.Store.ForgetImage(ctx, img.ID) },
-			func(at time.Time) error { return w.Store.SweepImageAgain(ctx, img.ID, at) }))
+		g.Go(func() error {
+			err := w.sweepRemovedImage(ctx, img, now)
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+			return nil
+		})
 	}
+	_ = g.Wait()
 	return errors.Join(errs...)
+}
+
+// sweepRemovedImage deletes the objects of one image, in bounded time.
+func (w *Worker) sweepRemovedImage(ctx context.Context, img postgres.RemovedImage, now time.Time) error {
+	bounded, cancel := context.WithTimeout(ctx, removalTime)
+	defer cancel()
+	found := 0
+	var errs []error
+	for _, place := range img.Places {
+		n, err := w.deleteAt(bounded, place.Bucket, place.Key)
+		found += n
+		if err != nil {
+			errs = append(errs, err)
+			found++ // not known to be empty
+		}
+	}
+	return errors.Join(append(errs, w.again(found, img.GrantsEnd, now,
+		func() error { return w.Store.ForgetImage(ctx, img.ID) },
+		func(at time.Time) error { return w.Store.SweepImageAgain(ctx, img.ID, at) }))...)
 }
 
 // sweepRemovedProjects empties the prefixes of removed projects in every bucket.
@@ -50,7 +75,10 @@ func (w *Worker) sweepRemovedProjects(ctx context.Context) error {
 	for _, p := range removed {
 		found := 0
 		for _, b := range w.buckets.Load().all {
-			n, err := w.empty(ctx, b, p.ID+"/")
+			// What a slow bucket does not get done is done at the next sweep.
+			bounded, cancel := context.WithTimeout(ctx, removalTime)
+			n, err := w.empty(bounded, b, p.ID+"/")
+			cancel()
 			found += n
 			if err != nil {
 				errs = append(errs, err)
@@ -101,11 +129,16 @@ func (w *Worker) empty(ctx context.Context, b *storage.Bucket, prefix string) (i
 			return found, err
 		}
 	}
+	last := ""
 	for {
 		objects, err := b.List(ctx, prefix, "", listPage)
 		if err != nil || len(objects) == 0 {
 			return found, err
 		}
+		if objects[0].Key == last {
+			return found, broker.Errorf(broker.CodeUnavailable, "the bucket %s still lists what was deleted", b.Info().Symbol)
+		}
+		last = objects[0].Key
 		for _, obj := range objects {
 			if err := b.Delete(ctx, obj.Key); err != nil {
 				return found, err

@@ -95,6 +95,40 @@ func TestUndoneImageKeepsItsObject(t *testing.T) {
 	w.wantState(t, img, broker.StateReady)
 }
 
+// TestASpareGrantOfARemovedImage: old scripts PUT what is Ready once more, to a key
+// that the image would have next. Its successor must not get that one.
+func TestASpareGrantOfARemovedImage(t *testing.T) {
+	w := newWorld(t)
+	p := w.project(t)
+	data := photo(1)
+	first := w.ready(t, w.register(t, p, "A", data)[0], data)
+	now := w.clock.now()
+	spare, ok, err := w.store.Spare(t.Context(), broker.RegisterBatch{
+		ProjectID: p.ID, Bucket: "A", Kind: broker.GrantRequest, Now: now, ExpiresAt: now.Add(grantFor), By: w.by, Images: []broker.NewImage{{ID: first.ID}},
+	})
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	w.removeImage(t, first)
+	second := w.register(t, p, "A", data)[0]
+	if second.Filename == spare || second.Filename == first.Filename {
+		t.Fatalf("the successor's file is %s, which the removed image's grants may write", second.Filename)
+	}
+	w.ready(t, second, data)
+	put(t, w.a, p.ID+"/"+spare, data)
+	for range 4 {
+		w.clock.pass(grantFor)
+		w.sweep(t)
+	}
+	if exists(t, w.a, first.Key()) || exists(t, w.a, p.ID+"/"+spare) {
+		t.Error("the removed image's objects are there")
+	}
+	if !exists(t, w.a, second.Key()) {
+		t.Error("the successor's object was deleted")
+	}
+	w.wantState(t, second, broker.StateReady)
+}
+
 // TestRemovedImageSparesItsSuccessor: the same file, registered again after a
 // removal, has a key of its own.
 func TestRemovedImageSparesItsSuccessor(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 // leaves: a lease, and a job that is running for ever.
 func (w *world) died(t *testing.T, img broker.Image) {
 	t.Helper()
-	if got, err := w.store.AcquireLease(t.Context(), img.ID, "dead/1.1"); err != nil || !got {
+	if got, _, err := w.store.AcquireLease(t.Context(), img.ID, "dead/1.1"); err != nil || !got {
 		t.Fatal(got, err)
 	}
 	w.exec(t, `UPDATE river_job SET state = 'running', attempt = 1, attempted_at = now(), attempted_by = '{dead}'`)
@@ -58,7 +58,7 @@ func TestAJobWaitsForALease(t *testing.T) {
 	w := newWorld(t)
 	data := photo(1)
 	img := w.arrive(t, w.register(t, w.project(t), "A", data)[0], data)
-	if _, err := w.store.AcquireLease(t.Context(), img.ID, "other"); err != nil {
+	if _, _, err := w.store.AcquireLease(t.Context(), img.ID, "other"); err != nil {
 		t.Fatal(err)
 	}
 	start(t, w.Worker)

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"math/rand/v2"
-	"sync/atomic"
+	"runtime/debug"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -26,6 +24,7 @@ const (
 	leaseExtendEvery = 20 * time.Second
 	stalledAfter     = time.Minute // a read that gives no byte for so long is broken
 	heldPause        = 3 * time.Second
+	putOffFor        = 5 * time.Second // until a bucket in trouble is tried again
 )
 
 // errLeaseLost ends a check whose image someone else validates by now.
@@ -37,26 +36,32 @@ type validation struct {
 	w *Worker
 }
 
-// NextRetry doubles, spread by a fifth so that a bucket that comes back is not
-// met by everything at once.
+// NextRetry doubles, and is spread.
 func (v *validation) NextRetry(job *river.Job[broker.ValidateArgs]) time.Time {
-	pause := firstRetry << min(max(job.Attempt-1, 0), 10)
-	spread := time.Duration(rand.Int64N(int64(pause)/5 + 1))
-	return v.w.Now().Add(pause + spread)
+	return v.w.Now().Add(spread(firstRetry << min(max(job.Attempt-1, 0), 10)))
 }
 
 // Work judges one object, as soon as one of the worker's slots is free. The time
 // that it may take grows with the object.
 func (v *validation) Work(ctx context.Context, job *river.Job[broker.ValidateArgs]) error {
 	j := postgres.Judging{ValidateArgs: job.Args, Holder: fmt.Sprintf("%s/%d.%d", v.w.id, job.ID, job.Attempt)}
-	if err := v.w.waitForSlot(ctx, j); err != nil {
+	if v.w.trouble.putOff(j.Bucket) {
+		return river.JobSnooze(spread(putOffFor))
+	}
+	slot, err := v.w.waitForSlot(ctx, j)
+	if err != nil {
 		return err
 	}
-	defer func() { <-v.w.slots }()
+	defer slot.release()
+	if !v.w.trouble.begin(j.Bucket) {
+		v.w.release(ctx, j) // of the wait
+		return river.JobSnooze(spread(putOffFor))
+	}
+	defer v.w.trouble.leave(j.Bucket)
 	stopping := ctx
 	ctx, cancel := context.WithTimeout(ctx, v.w.timeout(job.Args.SizeBytes))
 	defer cancel()
-	err := v.w.validate(ctx, j)
+	err = v.w.validate(ctx, j, slot)
 	if err != nil && errors.Is(stopping.Err(), context.Canceled) {
 		return river.JobSnooze(0) // the program stops; that was no attempt
 	}
@@ -65,21 +70,28 @@ func (v *validation) Work(ctx context.Context, job *river.Job[broker.ValidateArg
 
 // waitForSlot takes a slot. A job that waits long holds the image's lease: one
 // that runs without is taken for a dead worker's and queued again.
-func (w *Worker) waitForSlot(ctx context.Context, j postgres.Judging) error {
+func (w *Worker) waitForSlot(ctx context.Context, j postgres.Judging) (*slot, error) {
+	s := &slot{slots: w.slots, trouble: w.trouble, bucket: j.Bucket}
 	tick := time.NewTicker(w.leaseEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case w.slots <- struct{}{}:
-			return nil
+			s.held = true
+			return s, nil
 		case <-ctx.Done():
 			w.release(ctx, j)
-			return river.JobSnooze(0)
+			return nil, river.JobSnooze(0)
 		case <-tick.C:
 		}
 		// A database that is away is met again by the validation.
-		if got, err := w.Store.AcquireLease(ctx, j.ImageID, j.Holder); err == nil && !got {
-			return river.JobSnooze(heldPause)
+		switch got, died, err := w.Store.AcquireLease(ctx, j.ImageID, j.Holder); {
+		case err == nil && !got:
+			return nil, river.JobSnooze(heldPause)
+		case died != "":
+			if _, _, err := w.Store.CheckFailed(ctx, j, w.Now()); err != nil && broker.CodeOf(err) != broker.CodeNotFound {
+				return nil, err
+			}
 		}
 	}
 }
@@ -89,17 +101,17 @@ func (w *Worker) release(ctx context.Context, j postgres.Judging) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if err := w.Store.ReleaseLease(ctx, j.ImageID, j.Holder); err != nil {
-		w.Log.Warn("could not give a lease back; it ends by itself", "image", j.ImageID, "err", err)
+		w.Log.Debug("could not give a lease back; it ends by itself", "image", j.ImageID, "err", err)
 	}
 }
 
-func (w *Worker) validate(ctx context.Context, j postgres.Judging) error {
+func (w *Worker) validate(ctx context.Context, j postgres.Judging, slot *slot) error {
 	img, kind, ok, err := w.Store.ToValidate(ctx, j.ValidateArgs)
 	if err != nil || !ok {
 		w.release(ctx, j) // of the wait
 		return err
 	}
-	got, err := w.Store.AcquireLease(ctx, j.ImageID, j.Holder)
+	got, died, err := w.Store.AcquireLease(ctx, j.ImageID, j.Holder)
 	if err != nil {
 		return err
 	}
@@ -109,8 +121,18 @@ func (w *Worker) validate(ctx context.Context, j postgres.Judging) error {
 		return river.JobSnooze(heldPause)
 	}
 	defer w.release(ctx, j)
+	if died != "" { // who dies at it can't count that himself
+		n, since, err := w.Store.CheckFailed(ctx, j, w.Now())
+		if err != nil {
+			return err
+		}
+		if w.hopeless(n, since) {
+			return w.giveUp(ctx, j, n, since, broker.Errorf(broker.CodeInternal, "workers that checked it ended without a word"))
+		}
+	}
 
-	verdict, err := w.judge(ctx, img, kind, j)
+	verdict, err := w.judge(ctx, img, kind, j, slot)
+	w.trouble.end(img.Bucket, err)
 	switch {
 	case err == nil:
 		_, err = w.Store.Judge(ctx, j, verdict, w.Now())
@@ -146,16 +168,26 @@ func (w *Worker) failed(ctx context.Context, j postgres.Judging, cause error) er
 	if err != nil {
 		return errors.Join(cause, err)
 	}
-	if n < maxCheckFailures || now.Sub(since) < minFailingFor {
+	if !w.hopeless(n, since) {
 		return cause
 	}
+	return w.giveUp(ctx, j, n, since, cause)
+}
+
+// hopeless reports whether so many failures since that time are enough.
+func (w *Worker) hopeless(failures int, since time.Time) bool {
+	return failures >= maxCheckFailures && w.Now().Sub(since) >= minFailingFor
+}
+
+// giveUp ends an image as Invalid(unchecked).
+func (w *Worker) giveUp(ctx context.Context, j postgres.Judging, n int, since time.Time, cause error) error {
 	msg := "the bucket does not give the object back"
 	var known *broker.Error
 	if errors.As(cause, &known) && known.Msg != "" {
 		msg = known.Msg
 	}
 	why := fmt.Sprintf("it could not be checked %d times since %s: %s", n, since.UTC().Format(time.DateTime), msg)
-	if _, err := w.Store.Unchecked(ctx, j, why, now); err != nil {
+	if _, err := w.Store.Unchecked(ctx, j, why, w.Now()); err != nil {
 		return errors.Join(cause, err)
 	}
 	w.Log.Error("an image can't be checked", "image", j.ImageID, "err", cause)
@@ -163,7 +195,7 @@ func (w *Worker) failed(ctx context.Context, j postgres.Judging, cause error) er
 }
 
 // judge runs the validator under the lease.
-func (w *Worker) judge(ctx context.Context, img broker.Image, kind broker.ProjectKind, j postgres.Judging) (broker.Verdict, error) {
+func (w *Worker) judge(ctx context.Context, img broker.Image, kind broker.ProjectKind, j postgres.Judging, slot *slot) (broker.Verdict, error) {
 	bucket, ok := w.Bucket(img.Bucket)
 	if !ok {
 		return broker.Verdict{}, broker.Errorf(broker.CodeUnknownBucket, "the bucket %s is not configured any more", img.Bucket)
@@ -172,14 +204,14 @@ func (w *Worker) judge(ctx context.Context, img broker.Image, kind broker.Projec
 	defer cancel(nil)
 	src := &watchedSource{
 		Source: storage.NewSource(bucket, storage.Object{Key: img.Key(), SizeBytes: img.ObjectBytes, ETag: img.ETag}),
-		now:    w.Now,
+		now:    w.Now, ctx: ctx, slot: slot,
 	}
 	extending := make(chan struct{})
 	go func() {
 		defer close(extending)
-		w.keepLease(ctx, cancel, j, src)
+		w.keepLease(ctx, cancel, j, src, slot)
 	}()
-	verdict, err := validate.Image(ctx, src, validate.Want{
+	verdict, err := w.check(ctx, src, validate.Want{
 		Kind: kind, Name: img.Name, Type: img.Type, SHA1: img.SHA1, Size: img.SizeBytes,
 		MaxObject: w.MaxObject, MaxPixels: w.MaxPixels, Budget: w.Budget,
 	})
@@ -191,15 +223,34 @@ func (w *Worker) judge(ctx context.Context, img broker.Image, kind broker.Projec
 	return verdict, err
 }
 
+// check is the validator, whose panic is a check that could not run.
+func (w *Worker) check(ctx context.Context, src validate.Source, want validate.Want) (v broker.Verdict, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			w.Log.Error("the validator panicked", "panic", fault, "stack", string(debug.Stack()))
+			err = broker.Errorf(broker.CodeInternal, "the validator panicked: %.200s", fmt.Sprint(fault))
+		}
+	}()
+	return validate.Image(ctx, src, want)
+}
+
 // keepLease extends the lease until ctx ends, and cancels when a read has
-// stalled or the lease was lost.
-func (w *Worker) keepLease(ctx context.Context, cancel context.CancelCauseFunc, j postgres.Judging, src *watchedSource) {
+// stalled or the lease was lost. While a read waits, the slot, if there is one, is
+// for others.
+func (w *Worker) keepLease(ctx context.Context, cancel context.CancelCauseFunc, j postgres.Judging, src *watchedSource, slot *slot) {
 	tick := time.NewTicker(w.leaseEvery)
 	defer tick.Stop()
+	watch := time.NewTicker(w.watchEvery)
+	defer watch.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-watch.C:
+			if slot != nil && src.waitsFor(yieldAfter) {
+				slot.yield(func() bool { return src.waitsFor(yieldAfter) })
+			}
+			continue
 		case <-tick.C:
 		}
 		if since := src.readingSince(); !since.IsZero() && w.Now().Sub(since) > stalledAfter {
@@ -214,39 +265,4 @@ func (w *Worker) keepLease(ctx context.Context, cancel context.CancelCauseFunc, 
 		// A database that is away does not stop the check: the verdict is a
 		// compare-and-set, so two checks at once do no harm.
 	}
-}
-
-// watchedSource knows since when a read has waited for its bytes.
-type watchedSource struct {
-	validate.Source
-	now   func() time.Time
-	since atomic.Int64 // unix nanoseconds; 0: no read waits
-}
-
-func (s *watchedSource) readingSince() time.Time {
-	if ns := s.since.Load(); ns != 0 {
-		return time.Unix(0, ns)
-	}
-	return time.Time{}
-}
-
-func (s *watchedSource) Open(ctx context.Context, off int64) (io.ReadCloser, error) {
-	s.since.Store(s.now().UnixNano())
-	defer s.since.Store(0)
-	rc, err := s.Source.Open(ctx, off)
-	if err != nil {
-		return nil, err
-	}
-	return &watchedBody{ReadCloser: rc, s: s}, nil
-}
-
-type watchedBody struct {
-	io.ReadCloser
-	s *watchedSource
-}
-
-func (b *watchedBody) Read(p []byte) (int, error) {
-	b.s.since.Store(b.s.now().UnixNano())
-	defer b.s.since.Store(0)
-	return b.ReadCloser.Read(p)
 }

@@ -6,9 +6,11 @@
 // left, delete what was removed, and compare etags once a day. Any number of
 // workers may share a database and its buckets; each may be killed at any moment.
 //
-// Permissions needed: read, list, write and delete in every bucket. Side effects: it
-// writes what it fetches where nothing is yet, deletes the objects of removed images
-// and projects, and nothing else; package fetch reaches out.
+// Permissions needed: read, list, write and delete in every bucket, and the same
+// for uploads in parts. Side effects: it writes what it fetches where nothing is
+// yet, and deletes the objects of removed images and projects and, after their
+// retention, of Invalid images and ended attempts, and uploads in parts that were
+// never finished; package fetch reaches out.
 package worker
 
 import (
@@ -41,6 +43,7 @@ type Config struct {
 	Budget      *validate.Budget // bytes for decoders that hold a bitmap
 	MaxObject   int64            // bytes
 	MaxPixels   int64
+	Retention   Retention // of what serves no image any more
 
 	// Alone says that no other process works on this database, so that leases
 	// found at the start belong to the dead.
@@ -51,29 +54,38 @@ type Config struct {
 // Worker looks, validates and sweeps.
 type Worker struct {
 	Config
-	id      string // tells this process's leases from others'
-	slots   chan struct{}
-	faults  sync.Map // the place of a look that fails, to its broker.Code
-	buckets atomic.Pointer[bucketSet]
+	id       string // tells this process's leases from others'
+	slots    chan struct{}
+	trouble  *trouble
+	looks    *rooms
+	compares *rooms
+	faults   sync.Map // the place of a look that fails, to its broker.Code
+	buckets  atomic.Pointer[bucketSet]
 
 	leaseEvery time.Duration // how often a lease is extended
+	watchEvery time.Duration // how often a read that waits is noticed
 }
 
 // The rhythm of the work.
 const (
 	lookEvery      = 250 * time.Millisecond // how often due watches are asked for
-	looksAtOnce    = 8
+	looksAtOnce    = 8                      // in one bucket, and the HEADs of one look
+	comparesAtOnce = 2                      // in one bucket
 	sweepEvery     = 15 * time.Second
-	reconcileEvery = time.Minute
+	reconcileEvery = 15 * time.Second
 	leaseGrace     = time.Minute // a lease's length: an Uploaded image without one for longer is requeued
 	batch          = 1000
 	jobsPerSlot    = 8 // jobs held for each validation that may run
+
+	failedRetention = 30 * 24 * time.Hour
 )
 
 // New makes a worker.
 func New(c Config) *Worker {
 	w := &Worker{
-		Config: c, id: broker.NewID(c.Now()), slots: make(chan struct{}, max(c.Concurrency, 1)), leaseEvery: leaseExtendEvery,
+		Config: c, id: broker.NewID(c.Now()), slots: make(chan struct{}, max(c.Concurrency, 1)), trouble: newTrouble(c.Now),
+		looks: newRooms(looksAtOnce), compares: newRooms(comparesAtOnce),
+		leaseEvery: leaseExtendEvery, watchEvery: yieldAfter / 4,
 	}
 	w.SetBuckets(c.Buckets)
 	return w
@@ -106,39 +118,74 @@ func (w *Worker) Bucket(symbol string) (*storage.Bucket, bool) {
 // Run works until ctx ends, then lets go of what it holds and returns nil. An
 // error means that it could not begin.
 func (w *Worker) Run(ctx context.Context) error {
-	if w.Alone {
-		err := w.Store.DropLeases(ctx)
-		if err == nil {
-			err = errors.Join(w.requeue(ctx, w.Now()), w.requeueFetches(ctx, w.Now()))
-		}
-		if ctx.Err() != nil {
-			return nil // told to stop before it began
-		}
-		if err != nil {
-			return err
-		}
+	client, err := w.start(ctx)
+	if ctx.Err() != nil && err != nil {
+		return nil // told to stop before it began
 	}
-	client, err := w.river()
 	if err != nil {
-		return fmt.Errorf("make the job worker: %w", err)
-	}
-	// River stops by its own call, so that jobs can give their leases back.
-	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
-		return fmt.Errorf("start the job worker: %w", err)
+		return err
 	}
 	var loops sync.WaitGroup
 	loops.Go(func() { w.every(ctx, lookEvery, "look", w.lookAtDue) })
-	loops.Go(func() { w.every(ctx, sweepEvery, "sweep", w.Sweep) })
+	loops.Go(func() { w.every(ctx, sweepEvery, "queue what nobody is at", w.requeueLost) })
+	loops.Go(func() { w.every(ctx, sweepEvery, "sweep", w.sweepRemoved) })
 	loops.Go(func() { w.every(ctx, reconcileEvery, "compare etags", w.reconcileDue) })
 	<-ctx.Done()
 	loops.Wait()
 
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
+	w.looks.wait(stop)
+	w.compares.wait(stop)
 	if err := client.StopAndCancel(stop); err != nil && !errors.Is(err, context.Canceled) {
 		w.Log.Warn("jobs did not stop in time; their leases end by themselves", "err", err)
 	}
 	return nil
+}
+
+// Beginning on a database that goes away just then.
+const (
+	startTries = 10 // with a database that answers
+	startPause = 500 * time.Millisecond
+)
+
+// start begins River, and waits for a database that is away meanwhile.
+func (w *Worker) start(ctx context.Context) (*river.Client[pgxTx], error) {
+	for try := 1; ; {
+		client, err := w.tryStart(ctx)
+		if err == nil || try == startTries {
+			return client, err
+		}
+		if w.Store.Ping(ctx) == nil {
+			try++
+		}
+		w.Log.Warn("could not begin to work; it is tried again", "err", err)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(startPause):
+		}
+	}
+}
+
+func (w *Worker) tryStart(ctx context.Context) (*river.Client[pgxTx], error) {
+	if w.Alone {
+		if err := w.Store.DropLeases(ctx); err != nil {
+			return nil, err
+		}
+		if err := w.requeue(ctx, w.Now()); err != nil {
+			return nil, err
+		}
+	}
+	client, err := w.river()
+	if err != nil {
+		return nil, fmt.Errorf("make the job worker: %w", err)
+	}
+	// River stops by its own call, so that jobs can give their leases back.
+	if err := client.Start(context.WithoutCancel(ctx)); err != nil {
+		return nil, fmt.Errorf("start the job worker: %w", err)
+	}
+	return client, nil
 }
 
 // every runs f again and again. An error is logged once until it changes or
@@ -181,10 +228,13 @@ func (w *Worker) river() (*river.Client[pgxTx], error) {
 		Workers: workers,
 		Logger:  slog.New(quiet{w.Log.Handler()}),
 		// The defaults fit jobs of seconds; ours may read gigabytes.
-		JobTimeout:           -1, // see validation.Work, which counts from when it has a slot
-		RescueStuckJobsAfter: jobsPerSlot*w.timeout(w.MaxObject) + time.Minute,
-		FetchCooldown:        5 * time.Millisecond,
-		FetchPollInterval:    time.Second,
+		JobTimeout:           -1,                                               // see validation.Work, which counts from when it has a slot
+		RescueStuckJobsAfter: jobsPerSlot*w.timeout(w.MaxObject) + time.Minute, // see requeueLost, which is quicker
+		// What failed for good stays to be seen, and to be tried again.
+		CancelledJobRetentionPeriod: failedRetention,
+		DiscardedJobRetentionPeriod: failedRetention,
+		FetchCooldown:               5 * time.Millisecond,
+		FetchPollInterval:           time.Second,
 	})
 }
 
@@ -196,26 +246,40 @@ func (w *Worker) timeout(sizeBytes int64) time.Duration {
 // Sweep does once what runs every quarter of a minute: validations whose worker
 // died are queued again, and removed objects are deleted.
 func (w *Worker) Sweep(ctx context.Context) error {
+	return errors.Join(w.requeueLost(ctx), w.sweepRemoved(ctx))
+}
+
+// sweepRemoved deletes what was removed, and forgets what has ended.
+func (w *Worker) sweepRemoved(ctx context.Context) error {
 	return errors.Join(
-		w.requeue(ctx, w.Now().Add(-leaseGrace)),
-		w.requeueFetches(ctx, w.Now().Add(-leaseGrace)),
 		w.sweepRemovedImages(ctx),
 		w.sweepRemovedProjects(ctx),
 		w.Store.SweepSessions(ctx, w.Now()),
 	)
 }
 
+// requeueLost finds the work of workers that died a lease's length ago. It asks the
+// database alone: no bucket can hold it up.
+func (w *Worker) requeueLost(ctx context.Context) error {
+	return w.requeue(ctx, w.Now().Add(-leaseGrace))
+}
+
 func (w *Worker) requeue(ctx context.Context, before time.Time) error {
+	n, err := w.Store.RescueJobs(ctx, before)
+	if err != nil {
+		return err
+	}
 	for {
-		n, err := w.Store.RequeueUnheld(ctx, before, batch)
+		more, err := w.Store.RequeueUnheld(ctx, before, batch)
 		if err != nil {
 			return err
 		}
-		if n > 0 {
-			w.Log.Info("queued validations again that nobody was at", "images", n)
-		}
-		if n < batch {
-			return nil
+		if n += more; more < batch {
+			break
 		}
 	}
+	if n > 0 {
+		w.Log.Info("queued jobs again that nobody was at", "jobs", n)
+	}
+	return w.Store.ForgetLeases(ctx)
 }

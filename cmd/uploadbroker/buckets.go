@@ -97,6 +97,7 @@ func (b *buckets) openClouds(ctx context.Context, c config) ([]*openBucket, erro
 		}
 		open := &openBucket{Bucket: bucket, config: bc, place: placement(bucket)}
 		open.place.Countries = broker.CountryRules(bc.Countries)
+		open.place.Events = broker.EventRules{Secret: bc.Events.Secret, Topic: bc.Events.SNSTopic}
 		if bc.Location != nil {
 			open.place.Location = &broker.Location{Lat: bc.Location.Lat, Lon: bc.Location.Lon}
 		} else if at, ok := geoip.Region(broker.Cloud(bc.Cloud), bc.Region); ok && bc.Endpoint == "" {

@@ -12,8 +12,10 @@ import (
 
 // bucketsCmd looks at the configured buckets.
 type bucketsCmd struct {
-	List  bucketsListCmd  `cmd:"" help:"List the configured buckets."`
-	Check bucketsCheckCmd `cmd:"" help:"Write, read, list and delete a small object in each bucket."`
+	List    bucketsListCmd    `cmd:"" help:"List the configured buckets."`
+	Check   bucketsCheckCmd   `cmd:"" help:"Write, read, list and delete a small object in each bucket."`
+	Events  bucketsEventsCmd  `cmd:"" help:"Tell where buckets send their events, so that uploads are seen at once."`
+	Orphans bucketsOrphansCmd `cmd:"" help:"List what serves no image any more, and delete it with --sweep."`
 }
 
 type bucketsListCmd struct{ configFlags }
@@ -93,7 +95,7 @@ func (c *bucketsCheckCmd) Run(ctx context.Context, io stdio) error {
 // tryBucket does once what the broker does in a bucket.
 func tryBucket(ctx context.Context, b *storage.Bucket) (verdict string, err error) {
 	const text = "uploadbroker was here\n"
-	key := "uploadbroker-check/" + broker.NewID(time.Now())
+	key := storage.CheckPrefix + broker.NewID(time.Now())
 	if _, err := b.Put(ctx, key, strings.NewReader(text), storage.PutOptions{ContentType: "text/plain", SizeBytes: int64(len(text))}); err != nil {
 		return "", fmt.Errorf("can't write: %w", err)
 	}

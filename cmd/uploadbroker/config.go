@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -34,6 +35,7 @@ type config struct {
 	Buckets        []bucketConfig `yaml:"buckets"`
 	Limits         limits         `yaml:"limits"`
 	Worker         workerConfig   `yaml:"worker"`
+	Retention      retention      `yaml:"retention"`
 	Fetch          fetchConfig    `yaml:"fetch"`
 
 	file string // where this was read, absolute; "": no file
@@ -52,6 +54,12 @@ type workerConfig struct {
 	Memory      byteSize `yaml:"memory"`      // for decoders that hold a bitmap; default 1GiB
 }
 
+// retention is for how long objects are kept that serve no image any more.
+type retention struct {
+	Invalid duration `yaml:"invalid"` // of an Invalid image, since its verdict; default 168h
+	Orphans duration `yaml:"orphans"` // of ended attempts, unfinished uploads and strays; default 24h
+}
+
 // fetchConfig is about addresses that clients name.
 type fetchConfig struct {
 	AllowNetworks []prefix `yaml:"allow_networks"` // private networks that clients' URLs may name; default none
@@ -64,6 +72,7 @@ func defaults() config {
 		LocalBucket: localBucket{Symbol: "Local", Display: "This machine", GrantTTL: duration(storage.DefaultGrantTTL)},
 		Limits:      limits{MaxObject: 5 << 30, MaxPixels: 500_000_000, MaxBatch: 1000},
 		Worker:      workerConfig{Memory: 1 << 30},
+		Retention:   retention{Invalid: duration(7 * 24 * time.Hour), Orphans: duration(24 * time.Hour)},
 	}
 }
 
@@ -214,6 +223,12 @@ func (c *config) finish(lines lineIndex, path string) error {
 	}
 	if c.Worker.Memory < 64<<20 {
 		fault("worker.memory", "must be 64MiB or more")
+	}
+	if c.Retention.Invalid <= 0 {
+		fault("retention.invalid", "must be positive; 168h, a week, is the default")
+	}
+	if c.Retention.Orphans <= 0 {
+		fault("retention.orphans", "must be positive; 24h is the default")
 	}
 	c.finishGeoIP(fault)
 	c.finishBuckets(fault)

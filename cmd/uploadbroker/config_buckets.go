@@ -36,7 +36,39 @@ type bucketConfig struct {
 	Countries           countryRules `yaml:"countries"`
 	GrantTTL            duration     `yaml:"grant_ttl"` // default 3h, 7 days at most
 	Drain               bool         `yaml:"drain"`     // no new grants, still read
+	Events              eventRules   `yaml:"events"`
 }
+
+// eventRules say whose word about arrivals in a bucket is taken.
+type eventRules struct {
+	Secret     string `yaml:"secret"`      // that a sender shows, 16 characters or more; default: one is made, see 'buckets events'
+	SecretFile string `yaml:"secret_file"` // a file that holds it
+	SNSTopic   string `yaml:"sns_topic"`   // ARN of the SNS topic whose subscription is confirmed; default none
+}
+
+// topicPattern is an SNS topic's ARN (AWS General Reference, "Amazon Resource Names").
+var topicPattern = regexp.MustCompile(`^arn:aws(-cn|-us-gov)?:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$`)
+
+func (e *eventRules) finish(key string, fault func(key, format string, args ...any)) {
+	if e.SecretFile != "" {
+		if e.Secret != "" {
+			fault(key+".secret_file", "secret is set as well; keep one of them")
+		} else if secret, err := readSecret(e.SecretFile); err != nil {
+			fault(key+".secret_file", "%v", err)
+		} else {
+			e.Secret = secret
+		}
+	}
+	if e.Secret != "" && !secretPattern.MatchString(e.Secret) {
+		fault(key+".secret", "must have 16 to 200 letters, digits, - or _, for it is part of a URL; leave it out to have one made")
+	}
+	if e.SNSTopic != "" && !topicPattern.MatchString(e.SNSTopic) {
+		fault(key+".sns_topic", "%q is not the ARN of an SNS topic, such as arn:aws:sns:ap-east-1:123456789012:photos", e.SNSTopic)
+	}
+}
+
+// secretPattern is what needs no escaping in a URL.
+var secretPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{16,200}$`)
 
 // location is a point in degrees (WGS 84).
 type location struct {
@@ -109,6 +141,7 @@ func (c *config) finishBuckets(fault func(key, format string, args ...any)) {
 		}
 		checkLocation(at("location"), b.Location, fault)
 		b.Countries.finish(at("countries"), fault)
+		b.Events.finish(at("events"), fault)
 		if b.AccessKeySecretFile != "" {
 			if b.AccessKeySecret != "" {
 				fault(at("access_key_secret_file"), "access_key_secret is set as well; keep one of them")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/uploadbroker/uploadbroker/broker"
 	"github.com/uploadbroker/uploadbroker/broker/postgres"
 	"github.com/uploadbroker/uploadbroker/broker/postgres/privatepg"
 )
@@ -46,6 +47,33 @@ func openDatabase(ctx context.Context, c config, log *slog.Logger) (*database, e
 		return nil, err
 	}
 	return &database{Store: store, private: pg}, nil
+}
+
+// Waiting for a database that is away when the program starts.
+const (
+	databaseWait  = time.Minute
+	databasePause = 500 * time.Millisecond
+)
+
+// patiently runs f again while the database does not answer: after a power cut all
+// machines start at the same time. What will not pass is an error at once.
+func patiently(ctx context.Context, log *slog.Logger, f func() error) error {
+	began, told := time.Now(), false
+	for {
+		err := f()
+		if broker.CodeOf(err) != broker.CodeUnavailable || time.Since(began) > databaseWait {
+			return err
+		}
+		if !told {
+			told = true
+			log.Warn("the database does not answer; waiting for it", "at_most", databaseWait, "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(databasePause):
+		}
+	}
 }
 
 // joinDatabase opens the database for an operator's command: beside a running

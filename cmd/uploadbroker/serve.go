@@ -9,11 +9,13 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/uploadbroker/uploadbroker/api"
+	"github.com/uploadbroker/uploadbroker/api/events"
 	"github.com/uploadbroker/uploadbroker/api/graphql"
 	"github.com/uploadbroker/uploadbroker/api/rest"
 	"github.com/uploadbroker/uploadbroker/api/web"
@@ -85,12 +87,15 @@ func (s *serveCmd) Run(ctx context.Context, io stdio) error {
 	}
 	defer a.close()
 	a.load, a.hangup = load, hangup
-	boot, err := a.keys.Bootstrap(ctx, s.BootstrapKey)
-	if err != nil {
+	var boot broker.Bootstrapped
+	if err := patiently(ctx, log, func() (err error) {
+		boot, err = a.keys.Bootstrap(ctx, s.BootstrapKey)
+		return err
+	}); err != nil {
 		return err
 	}
 	return a.serve(ctx, listener, !s.NoWorker, func() error {
-		return a.greet(ctx, io.Out, listener.Addr(), boot, s.LAN)
+		return patiently(ctx, log, func() error { return a.greet(ctx, io.Out, listener.Addr(), boot, s.LAN) })
 	})
 }
 
@@ -116,6 +121,7 @@ type app struct {
 	keys     *broker.Keys
 	projects *broker.Projects
 	images   *broker.Images
+	arrivals *broker.Arrivals
 	tasks    *broker.Tasks
 	worker   *worker.Worker
 	fetch    *fetch.Client
@@ -124,6 +130,7 @@ type app struct {
 	load     func() (config, error) // reads the configuration again
 	hangup   <-chan os.Signal       // says when
 	probeNow chan struct{}          // buckets changed
+	blind    atomic.Bool            // arrived fails
 }
 
 // openApp opens database and buckets and wires everything; nothing runs yet.
@@ -137,7 +144,7 @@ func openApp(ctx context.Context, c config, log *slog.Logger) (_ *app, err error
 	if a.db, err = openDatabase(ctx, c, log); err != nil {
 		return nil, err
 	}
-	if err = a.db.Migrate(ctx); err != nil {
+	if err = patiently(ctx, log, func() error { return a.db.Migrate(ctx) }); err != nil {
 		return nil, err
 	}
 	a.metrics.watchPool(a.db.Pool())
@@ -156,8 +163,10 @@ func openApp(ctx context.Context, c config, log *slog.Logger) (_ *app, err error
 	store := a.db.Store
 	a.keys = &broker.Keys{Store: store, Now: time.Now}
 	a.projects = &broker.Projects{Store: store, Now: time.Now}
+	places := broker.NewPlaces(locator, a.buckets.placements()...)
+	a.arrivals = &broker.Arrivals{Store: store, Places: places, Now: time.Now}
 	a.images = &broker.Images{
-		Store: store, Places: broker.NewPlaces(locator, a.buckets.placements()...), URLs: a.fetch, Log: log, Now: time.Now,
+		Store: store, Places: places, URLs: a.fetch, Hints: a.arrivals, Log: log, Now: time.Now,
 		Limits: broker.Limits{MaxObject: int64(c.Limits.MaxObject), MaxBatch: c.Limits.MaxBatch},
 	}
 	a.tasks = &broker.Tasks{Store: store}
@@ -168,7 +177,7 @@ func openApp(ctx context.Context, c config, log *slog.Logger) (_ *app, err error
 	a.worker = worker.New(worker.Config{
 		Store: store, Buckets: a.buckets.all(), Fetch: a.fetch, Log: log, Concurrency: concurrency,
 		Budget: validate.NewBudget(int64(c.Worker.Memory)), MaxObject: int64(c.Limits.MaxObject), MaxPixels: c.Limits.MaxPixels,
-		Alone: a.db.private != nil, Now: time.Now,
+		Retention: c.Retention.worker(), Alone: a.db.private != nil, Now: time.Now,
 	})
 	return a, nil
 }
@@ -187,8 +196,9 @@ func (a *app) close() {
 	}
 }
 
-// server is the API with all its faces.
-func (a *app) server() *http.Server {
+// server is the API with all its faces. What one of them does by itself ends with
+// ctx.
+func (a *app) server(ctx context.Context) (*http.Server, error) {
 	o := api.Options{
 		Keys: a.keys, Log: a.log, PublicURL: a.config.PublicURL, TrustedProxies: prefixes(a.config.TrustedProxies),
 		CORSOrigins: a.config.CORSOrigins, LocalPath: localPath, Ready: a.db.Ping, Metrics: a.metrics.handler(),
@@ -200,16 +210,34 @@ func (a *app) server() *http.Server {
 		Projects: a.projects, Images: a.images, Tasks: a.tasks, Keys: a.keys, Log: a.log, Version: version(),
 		NetworkTest: a.fetch.Reach, Now: time.Now,
 	})
+	events.Mount(e, events.Options{Arrivals: a.arrivals, Log: a.log, Topics: a.arrivals.Topic, Confirm: a.confirm})
 	web.Mount(e, web.Options{Keys: a.keys, Projects: a.projects, Log: a.log})
-	return api.Server(e, o)
+	if err := mountJobsPage(ctx, e, a.db.Store, a.keys, a.log); err != nil {
+		return nil, err
+	}
+	return api.Server(e, o), nil
+}
+
+// confirm calls the address by which a subscription is confirmed.
+func (a *app) confirm(ctx context.Context, url string) error {
+	resp, err := a.fetch.Get(ctx, url)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
 }
 
 // arrived looks at a key of the local bucket as soon as something was put there.
 func (a *app) arrived(key string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if err := a.worker.LookAt(ctx, a.config.LocalBucket.Symbol, key); err != nil {
+	err := a.worker.LookAt(ctx, a.config.LocalBucket.Symbol, key)
+	// A database that is away is one line, not one for each upload.
+	switch {
+	case err != nil && a.blind.CompareAndSwap(false, true):
 		a.log.Warn("could not look at what arrived; the next look will", "err", err)
+	case err == nil && a.blind.CompareAndSwap(true, false):
+		a.log.Info("can look at what arrives again")
 	}
 }
 
@@ -221,7 +249,10 @@ func (a *app) serve(ctx context.Context, l net.Listener, work bool, ready func()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
-	server := a.server()
+	server, err := a.server(ctx)
+	if err != nil {
+		return err
+	}
 	g.Go(func() error {
 		if err := server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve: %w", err)

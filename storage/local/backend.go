@@ -3,7 +3,6 @@ package local
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -33,6 +32,7 @@ type absBackend struct {
 	posix *posix.Posix
 	meta  meta.MetadataStorer
 	root  string // absolute
+	disk  *disk
 }
 
 var _ backend.Backend = (*absBackend)(nil)
@@ -122,10 +122,16 @@ func (a *absBackend) PutObject(ctx context.Context, in s3response.PutObjectInput
 	bucket := a.ptr(in.Bucket)
 	in.Bucket = bucket
 	if in.ContentLength != nil {
-		in.Body = wholeBody(in.Body, *in.ContentLength)
+		release, ok := a.disk.claim(*in.ContentLength)
+		if !ok {
+			drain(in.Body)
+			return s3response.PutObjectOutput{}, errFull()
+		}
+		defer release()
+		in.Body = a.wholeBody(in.Body, *in.ContentLength, release)
 	}
 	out, err := a.posix.PutObject(ctx, in)
-	return out, a.clean(a.trueConflict(err, *bucket, key))
+	return out, a.clean(named(a.trueConflict(err, *bucket, key)))
 }
 
 // trueConflict corrects what the backend calls a conflict although nothing is in
@@ -150,12 +156,12 @@ func (a *absBackend) trueConflict(err error, bucket, key string) error {
 	}
 	var disk unix.Statfs_t
 	if unix.Statfs(bucket, &disk) == nil && (disk.Bavail == 0 || disk.Ffree == 0) {
-		return s3err.GetAPIError(s3err.ErrNoSpaceLeftOnDevice)
+		return errFull()
 	}
 	return s3err.GetAPIError(s3err.ErrInternalError)
 }
 
-// DeleteObject removes the file and leaves its folders to SweepMultiparts. The
+// DeleteObject removes the file and leaves its folders to Clean. The
 // backend's own removes folders that became empty at once, and a PUT to the same
 // folder at that instant fails when its body is already read.
 func (a *absBackend) DeleteObject(_ context.Context, in *awss3.DeleteObjectInput) (*awss3.DeleteObjectOutput, error) {
@@ -198,25 +204,55 @@ func (a *absBackend) CreateMultipartUpload(ctx context.Context, in s3response.Cr
 	if bucket != nil {
 		out.Bucket = *bucket
 	}
-	return out, a.clean(err)
+	return out, a.clean(named(err))
 }
 
 func (a *absBackend) UploadPart(ctx context.Context, in *awss3.UploadPartInput) (*awss3.UploadPartOutput, error) {
 	c := *in
 	c.Bucket = a.ptr(in.Bucket)
 	if c.ContentLength != nil {
-		c.Body = wholeBody(c.Body, *c.ContentLength)
+		release, ok := a.disk.claim(*c.ContentLength)
+		if !ok {
+			drain(c.Body)
+			return nil, errFull()
+		}
+		defer release()
+		c.Body = a.wholeBody(c.Body, *c.ContentLength, release)
 	}
 	out, err := a.posix.UploadPart(ctx, &c)
-	return out, a.clean(err)
+	return out, a.clean(named(err))
 }
 
 func (a *absBackend) CompleteMultipartUpload(ctx context.Context, in *awss3.CompleteMultipartUploadInput) (s3response.CompleteMultipartUploadResult, string, error) {
 	c := *in
 	c.Bucket = a.ptr(in.Bucket)
+	if bytes := a.uploaded(ctx, &c); bytes > 0 {
+		release, ok := a.disk.claim(bytes)
+		if !ok {
+			return s3response.CompleteMultipartUploadResult{}, "", errFull()
+		}
+		defer release()
+	}
 	out, version, err := a.posix.CompleteMultipartUpload(ctx, &c)
 	out.Bucket = in.Bucket
-	return out, version, a.clean(err)
+	return out, version, a.clean(named(err))
+}
+
+// uploaded is how much the parts of an upload hold: they are copied together, and
+// only then removed. 0 for one that is not there: the backend knows those that it
+// completed before.
+func (a *absBackend) uploaded(ctx context.Context, in *awss3.CompleteMultipartUploadInput) (bytes int64) {
+	most := int32(multipartMaxParts)
+	list, err := a.posix.ListParts(ctx, &awss3.ListPartsInput{
+		Bucket: in.Bucket, Key: in.Key, UploadId: in.UploadId, MaxParts: &most,
+	})
+	if err != nil {
+		return 0
+	}
+	for _, part := range list.Parts {
+		bytes += part.Size
+	}
+	return bytes
 }
 
 func (a *absBackend) AbortMultipartUpload(ctx context.Context, in *awss3.AbortMultipartUploadInput) error {
@@ -234,45 +270,6 @@ func (a *absBackend) ListMultipartUploads(ctx context.Context, in *awss3.ListMul
 	}
 	return out, a.clean(err)
 }
-
-// wholeBody fails when a body ends before its declared length. The backend
-// itself would cut the object down to what came.
-func wholeBody(body io.Reader, length int64) io.Reader {
-	w := wholeReader{r: body, left: length}
-	// The type says whether a checksum travels behind the body.
-	if sum, ok := body.(checksumReader); ok {
-		return &wholeChecksumReader{wholeReader: w, checksumReader: sum}
-	}
-	return &w
-}
-
-// checksumReader is what the gateway looks for in a body.
-type checksumReader interface {
-	io.Reader
-	Algorithm() string
-	Checksum() string
-}
-
-type wholeReader struct {
-	r    io.Reader
-	left int64
-}
-
-func (w *wholeReader) Read(p []byte) (int, error) {
-	n, err := w.r.Read(p)
-	w.left -= int64(n)
-	if err == io.EOF && w.left > 0 {
-		err = s3err.GetAPIError(s3err.ErrIncompleteBody)
-	}
-	return n, err
-}
-
-type wholeChecksumReader struct {
-	wholeReader
-	checksumReader
-}
-
-func (w *wholeChecksumReader) Read(p []byte) (int, error) { return w.wholeReader.Read(p) }
 
 // absMeta is a sidecar store that is given absolute buckets and keeps them under
 // their bare names, so that the data folder can be moved.
@@ -305,7 +302,7 @@ func (m absMeta) ListAttributes(bucket, object string) ([]string, error) {
 	return m.MetadataStorer.ListAttributes(m.bare(bucket), object)
 }
 
-// DeleteAttributes leaves empty folders to SweepMultiparts, as DeleteObject does.
+// DeleteAttributes leaves empty folders to Clean, as DeleteObject does.
 func (m absMeta) DeleteAttributes(bucket, object string) error {
 	if object == "" {
 		return m.MetadataStorer.DeleteAttributes(m.bare(bucket), object)

@@ -44,7 +44,8 @@ var (
 	_ storage.Copier           = (*Bucket)(nil)
 	_ storage.Prober           = (*Bucket)(nil) // the s3 driver's, past the handler
 	_ storage.Syncer           = (*Bucket)(nil)
-	_ storage.MultipartSweeper = (*Bucket)(nil)
+	_ storage.MultipartAborter = (*Bucket)(nil)
+	_ storage.Cleaner          = (*Bucket)(nil)
 )
 
 // Close frees the bucket's folder. The driver is not used after it.

@@ -79,16 +79,15 @@ func syncPath(root *os.Root, name string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// SweepMultiparts is the gateway's. It also removes what the gateway leaves on
-// the disk: temporary files of interrupted uploads, where the file system has no
-// unnamed ones, and empty folders; of these, only uploads and files are counted.
-func (b *Bucket) SweepMultiparts(ctx context.Context, prefix string, before time.Time) (int, error) {
-	n, err := b.Bucket.SweepMultiparts(ctx, prefix, before)
-	if err != nil {
-		return n, err
-	}
+// abandoned is for how long nothing was written to a temporary file of which it is
+// not known whose it is, before it counts as left behind.
+const abandoned = 15 * time.Minute
+
+// Clean removes what the gateway leaves on the disk: temporary files of
+// interrupted uploads, where the file system has no unnamed ones, and empty
+// folders.
+func (b *Bucket) Clean(ctx context.Context, prefix string, before time.Time) (int, error) {
 	files, err := sweepFolder(ctx, b.root, ".", prefix, before)
-	n += files
 	if err == nil && b.gateway.metadata == inSidecar {
 		var side *os.Root
 		if side, err = os.OpenRoot(sidecarDir(b.gateway.dir)); err == nil {
@@ -97,16 +96,17 @@ func (b *Bucket) SweepMultiparts(ctx context.Context, prefix string, before time
 		}
 	}
 	if err != nil {
-		return n, fmt.Errorf("clear up folders: %w", err)
+		return files, fmt.Errorf("clear up folders: %w", err)
 	}
-	return n, nil
+	return files, nil
 }
 
 // sweepFolder removes old temporary files and empty folders below top, whose
 // names within it begin with prefix.
 func sweepFolder(ctx context.Context, root *os.Root, top, prefix string, before time.Time) (files int, err error) {
 	var folders []string
-	err = fs.WalkDir(root.FS(), top, func(name string, d fs.DirEntry, err error) error {
+	now := time.Now()
+	visit := func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil // it went meanwhile
@@ -131,16 +131,37 @@ func sweepFolder(ctx context.Context, root *os.Root, top, prefix string, before 
 			}
 			return nil
 		}
-		// Whose upload a file in the gateway's folder was, its name does not
-		// tell: it goes with the first sweep that finds it old.
-		if !inTmp && !(isTemporary(path.Base(key)) && strings.HasPrefix(key, prefix)) || !isOld(d, before) {
+		old := before
+		switch {
+		case inTmp:
+			// Whose upload a file in the gateway's folder was, its name does not
+			// tell: it goes with the first sweep that finds it old, but never
+			// while somebody may still write to it.
+			if mayWrite := now.Add(-abandoned); mayWrite.Before(old) {
+				old = mayWrite
+			}
+		case !isTemporary(path.Base(key)) || !strings.HasPrefix(key, prefix):
+			return nil
+		}
+		if !isOld(d, old) {
 			return nil
 		}
 		if root.Remove(name) == nil {
 			files++
 		}
 		return nil
-	})
+	}
+	// The folder that holds all of the prefix, and the gateway's own: other
+	// projects' are not gone through.
+	starts := []string{top}
+	if dir := path.Dir(prefix + "x"); dir != "." && fs.ValidPath(dir) {
+		starts = []string{path.Join(top, dir), path.Join(top, posix.MetaTmpDir)}
+	}
+	for _, start := range starts {
+		if err = fs.WalkDir(root.FS(), start, visit); err != nil {
+			break
+		}
+	}
 	// Inner ones first; one that is not empty stays. An upload that needs a
 	// folder at this instant makes it again.
 	for i := len(folders) - 1; i >= 0 && err == nil; i-- {

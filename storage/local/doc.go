@@ -22,6 +22,10 @@
 // gateway can run in a process at a time; any number of processes can open the
 // same folder, each through a gateway of its own with the same credentials.
 //
+// A full disk: uploads leave 5 % of the disk free, 256 MiB at most, for the
+// database that is often beside them. One that would not is answered 507
+// InsufficientStorage, stores nothing, and works again once space is freed.
+//
 // Limits that the file system sets: no object "a" beside one "a/b" (CodeConflict),
 // no segment of a key over 255 bytes (CodeInvalid), none that begins or ends like
 // the gateway's own temporary files. Objects have no versions.

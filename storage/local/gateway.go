@@ -37,12 +37,15 @@ type Options struct {
 	hasXattr func(dir string) bool
 	// now is a test's seam, for expired URLs. nil: time.Now.
 	now func() time.Time
+	// statfs is a test's seam. nil: the system's.
+	statfs func(dir string) (space, error)
 }
 
 // Gateway is an S3 server in this process over a folder.
 type Gateway struct {
 	dir       string // absolute, without symbolic links
 	metadata  string // inXattr or inSidecar
+	disk      disk
 	key       keyPair
 	now       func() time.Time
 	socket    *socketDir
@@ -70,6 +73,7 @@ func Open(ctx context.Context, o Options) (_ *Gateway, err error) {
 	if g.dir, err = objectsDir(o.Dir); err != nil {
 		return nil, err
 	}
+	g.disk = disk{dir: g.dir, statfs: o.statfs}
 	keyFile, err := filepath.Abs(o.KeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("local: %w", err)
@@ -94,7 +98,7 @@ func Open(ctx context.Context, o Options) (_ *Gateway, err error) {
 		backend.Shutdown()
 		return nil, err
 	}
-	g.run, err = run(ctx, &absBackend{posix: backend, meta: store, root: g.dir}, g.key, g.socket.path())
+	g.run, err = run(ctx, &absBackend{posix: backend, meta: store, root: g.dir, disk: &g.disk}, g.key, g.socket.path())
 	if err != nil {
 		return nil, errors.Join(err, g.socket.close())
 	}

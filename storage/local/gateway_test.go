@@ -398,9 +398,17 @@ func TestSweepTemporary(t *testing.T) {
 		t.Errorf("list %+v, %v", objs, err)
 	}
 	for _, want := range []int{2, 0} {
-		if n, err := b.SweepMultiparts(t.Context(), "", time.Now().Add(-time.Minute)); n != want || err != nil {
+		if n, err := b.Clean(t.Context(), "", time.Now().Add(-time.Minute)); n != want || err != nil {
 			t.Errorf("swept %d, %v; want %d", n, err, want)
 		}
+	}
+	// A removal takes what is below its prefix whatever its age, but not what may
+	// be another project's upload under way.
+	if n, err := b.Clean(t.Context(), "p/", time.Now().Add(time.Minute)); n != 1 || err != nil {
+		t.Errorf("swept %d, %v; want 1", n, err)
+	}
+	if _, err := os.Stat(filepath.Join(folder, posix.MetaTmpDir, "abc.2")); err != nil {
+		t.Errorf("an upload under way lost its file: %v", err)
 	}
 	if get(t, b, "p/x") != "kept" {
 		t.Error("the object suffered")
@@ -423,7 +431,7 @@ func TestSweepFolders(t *testing.T) {
 			}
 			sweep := func(before time.Time) {
 				t.Helper()
-				if n, err := b.SweepMultiparts(t.Context(), "", before); n != 0 || err != nil {
+				if n, err := b.Clean(t.Context(), "", before); n != 0 || err != nil {
 					t.Errorf("swept %d, %v", n, err)
 				}
 			}
@@ -442,6 +450,28 @@ func TestSweepFolders(t *testing.T) {
 				t.Error("the object suffered")
 			}
 			put(t, b, "gone/deep/x", "again")
+
+			// Of a prefix: its folders alone.
+			put(t, b, "other/deep/x", "x")
+			for _, key := range []string{"gone/deep/x", "other/deep/x"} {
+				if err := b.Delete(t.Context(), key); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n, err := b.Clean(t.Context(), "gone/", time.Now().Add(time.Hour)); n != 0 || err != nil {
+				t.Errorf("swept %d, %v", n, err)
+			}
+			if _, err := os.Stat(filepath.Join(folder, "gone/deep")); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("the prefix keeps an empty folder: %v", err)
+			}
+			if _, err := os.Stat(filepath.Join(folder, "other/deep")); err != nil {
+				t.Errorf("another prefix lost one: %v", err)
+			}
+			for _, nowhere := range []string{"none/", "../", "none/such/p"} {
+				if n, err := b.Clean(t.Context(), nowhere, time.Now()); n != 0 || err != nil {
+					t.Errorf("below %q swept %d, %v", nowhere, n, err)
+				}
+			}
 		})
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/uploadbroker/uploadbroker/storage"
@@ -61,6 +62,7 @@ type handler struct {
 	log     *slog.Logger
 	proxy   *httputil.ReverseProxy
 	buffers buffers
+	refused atomic.Int64 // the smallest upload, in bytes, that found no space, while that is so
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -76,6 +78,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			refuse(w, r, *fault)
 			return
 		}
+		if r.Method == http.MethodPut && !h.hasSpace(r.ContentLength) {
+			refuseEarly(w, r, faultFull)
+			return
+		}
 		// The gateway's path is made anew from the key, so that none but the
 		// plain spelling of a key gets there.
 		r = r.Clone(r.Context())
@@ -83,6 +89,23 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.URL.RawPath = escapeKey(r.URL.Path)
 		h.proxy.ServeHTTP(w, r)
 	}
+}
+
+// hasSpace asks before the body is sent; the gateway asks again. The log is told
+// when that changes, not of every refused upload.
+func (h *handler) hasSpace(bytes int64) bool {
+	fits := h.bucket.gateway.disk.fits(bytes)
+	refused := h.refused.Load()
+	switch {
+	case !fits && (refused == 0 || bytes < refused):
+		h.refused.Store(max(bytes, 1))
+		h.log.Error("the disk of the local bucket is full: uploads are refused until space is freed; what is left is kept free for the database",
+			"folder", h.bucket.gateway.dir, "upload_bytes", bytes)
+	case fits && refused > 0 && bytes >= refused:
+		h.refused.Store(0)
+		h.log.Info("the disk of the local bucket has space again", "folder", h.bucket.gateway.dir)
+	}
+	return fits
 }
 
 // keyOf reads the key that the path names.
@@ -298,6 +321,7 @@ var (
 	faultLength     = s3Fault{http.StatusLengthRequired, "MissingContentLength", "You must provide the Content-Length HTTP header."}
 	faultIncomplete = s3Fault{http.StatusBadRequest, "IncompleteBody", "The body ended before its Content-Length."}
 	faultGateway    = s3Fault{http.StatusServiceUnavailable, "ServiceUnavailable", "The bucket does not answer. Please try again."}
+	faultFull       = s3Fault{http.StatusInsufficientStorage, "InsufficientStorage", fullText}
 )
 
 func refuse(w http.ResponseWriter, r *http.Request, f s3Fault) {
@@ -320,6 +344,18 @@ func refuse(w http.ResponseWriter, r *http.Request, f s3Fault) {
 		Code    string
 		Message string
 	}{Code: f.code, Message: f.message})
+}
+
+// refuseEarly answers before the body is read and then reads on: a client that
+// looks for an answer while it sends has it at once, one that looks only later
+// still gets it.
+func refuseEarly(w http.ResponseWriter, r *http.Request, f s3Fault) {
+	control := http.NewResponseController(w)
+	// Without either the answer comes all the same, after the body's beginning.
+	_ = control.EnableFullDuplex()
+	refuse(w, r, f)
+	_ = control.Flush()
+	drain(r.Body)
 }
 
 // buffers keeps the proxy's copying free of garbage.

@@ -72,7 +72,7 @@ func serve(t *testing.T, b *Bucket, o HandlerOptions) *httptest.Server {
 func conformance(t *testing.T, g *Gateway) {
 	var n atomic.Int64
 	storagetest.Run(t, storagetest.Harness{
-		PutSigner: true, GetSigner: true, Copier: true, Prober: true, Syncer: true, MultipartSweeper: true,
+		PutSigner: true, GetSigner: true, Copier: true, Prober: true, Syncer: true, MultipartAborter: true, Cleaner: true,
 		New: func(t *testing.T) storagetest.Fixture {
 			b := bucket(t, g, fmt.Sprint("bucket-", n.Add(1)))
 			return storagetest.Fixture{

@@ -23,8 +23,9 @@ const startTimeout = 10 * time.Second
 // Bounds of the gateway. Its connections come from this process only: the
 // driver's and, one for each client's transfer, the handler's.
 const (
-	maxConnections = 4096
-	maxRequests    = 2048
+	maxConnections    = 4096
+	maxRequests       = 2048
+	multipartMaxParts = 10_000 // S3's own
 )
 
 // newPosixHere lets posix.New change the working directory and changes it back.
@@ -67,7 +68,7 @@ func run(ctx context.Context, be *absBackend, key keyPair, socket string) (*runn
 			SocketPerm:        "0600",
 			MaxConnections:    maxConnections,
 			MaxRequests:       maxRequests,
-			MultipartMaxParts: 10_000,
+			MultipartMaxParts: multipartMaxParts,
 			KeepAlive:         true,
 			Quiet:             true,
 			DisableACLs:       true,

@@ -56,7 +56,7 @@ var (
 	_ storage.GetSigner        = (*Bucket)(nil)
 	_ storage.Copier           = (*Bucket)(nil)
 	_ storage.Prober           = (*Bucket)(nil)
-	_ storage.MultipartSweeper = (*Bucket)(nil)
+	_ storage.MultipartAborter = (*Bucket)(nil)
 )
 
 // Open makes the driver. It sends no request, except what the SDK's chain needs

@@ -57,7 +57,7 @@ func (b *Bucket) Code(err error) broker.Code {
 	switch {
 	case errors.As(err, &network),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
-		errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), // the line broke off
 		errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return broker.CodeUnavailable
 	}

@@ -8,7 +8,7 @@ package s3
 //     key, instead of storing the body under its checksum. S3 refuses x-amz-*
 //     headers that were not signed. See guardCopySource.
 //   - It lists unfinished uploads either of one exact key or of the whole bucket,
-//     never below a prefix. See SweepMultiparts.
+//     never below a prefix. See ListMultiparts.
 
 // guardCopySource signs x-amz-copy-source as an empty header, and says so in the
 // query: MinIO reads a signed header that is not sent from there. When one is

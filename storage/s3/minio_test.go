@@ -44,7 +44,7 @@ func TestMinIO(t *testing.T) {
 func minioConformance(t *testing.T, m *minioServer, name string, options func(bucket string) Options) {
 	var n atomic.Int64
 	storagetest.Run(t, storagetest.Harness{
-		PutSigner: true, GetSigner: true, Copier: true, Prober: true, MultipartSweeper: true,
+		PutSigner: true, GetSigner: true, Copier: true, Prober: true, MultipartAborter: true,
 		New: func(t *testing.T) storagetest.Fixture {
 			b := m.open(t, options(fmt.Sprintf("%s-%d", name, n.Add(1))))
 			return storagetest.Fixture{

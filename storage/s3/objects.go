@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
@@ -115,11 +114,10 @@ func (b *Bucket) Delete(ctx context.Context, key string) error {
 	return err
 }
 
-// SweepMultiparts is ListMultipartUploads and AbortMultipartUpload. Of a MinIO
-// it sees the uploads that began since the server's start; older ones it drops
-// by itself after a day.
-func (b *Bucket) SweepMultiparts(ctx context.Context, prefix string, before time.Time) (int, error) {
-	n := 0
+// ListMultiparts is ListMultipartUploads. Of a MinIO it sees the uploads that
+// began since the server's start; older ones it drops by itself after a day.
+func (b *Bucket) ListMultiparts(ctx context.Context, prefix string) ([]storage.Multipart, error) {
+	var ups []storage.Multipart
 	in := &awss3.ListMultipartUploadsInput{Bucket: &b.name, MaxUploads: aws.Int32(1000)}
 	if !b.minio {
 		in.Prefix = &prefix
@@ -127,28 +125,27 @@ func (b *Bucket) SweepMultiparts(ctx context.Context, prefix string, before time
 	for {
 		out, err := b.client.ListMultipartUploads(ctx, in)
 		if err != nil {
-			return n, err
+			return nil, err
 		}
 		for _, up := range out.Uploads {
-			if !strings.HasPrefix(aws.ToString(up.Key), prefix) || !aws.ToTime(up.Initiated).Before(before) {
-				continue
+			if key := aws.ToString(up.Key); strings.HasPrefix(key, prefix) {
+				ups = append(ups, storage.Multipart{Key: key, UploadID: aws.ToString(up.UploadId), Began: aws.ToTime(up.Initiated)})
 			}
-			_, err := b.client.AbortMultipartUpload(ctx, &awss3.AbortMultipartUploadInput{
-				Bucket: &b.name, Key: up.Key, UploadId: up.UploadId,
-			})
-			if isCode(err, "NoSuchUpload") {
-				continue // it ended meanwhile
-			}
-			if err != nil {
-				return n, err
-			}
-			n++
 		}
 		if !aws.ToBool(out.IsTruncated) || len(out.Uploads) == 0 {
-			return n, nil
+			return ups, nil
 		}
 		in.KeyMarker, in.UploadIdMarker = out.NextKeyMarker, out.NextUploadIdMarker
 	}
+}
+
+// AbortMultipart is AbortMultipartUpload.
+func (b *Bucket) AbortMultipart(ctx context.Context, key, uploadID string) error {
+	_, err := b.client.AbortMultipartUpload(ctx, &awss3.AbortMultipartUploadInput{Bucket: &b.name, Key: &key, UploadId: &uploadID})
+	if isCode(err, "NoSuchUpload") { // it ended meanwhile
+		return nil
+	}
+	return err
 }
 
 // version leaves out the "null" that unversioned buckets name.

@@ -98,7 +98,7 @@ func (b *Bucket) putParts(ctx context.Context, key string, part []byte, body io.
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 		defer cancel()
-		// What can't be aborted is left to SweepMultiparts.
+		// What can't be aborted is left to storage.Bucket.SweepMultiparts.
 		_, _ = b.client.AbortMultipartUpload(ctx, &awss3.AbortMultipartUploadInput{
 			Bucket: &b.name, Key: &key, UploadId: mp.UploadId,
 		})

@@ -227,6 +227,11 @@ func testFault(t *testing.T, d storage.Driver, code broker.Code) {
 	if b.CanProbe() {
 		ops["probe"] = func() error { return b.Probe(t.Context()) }
 	}
+	if b.CanSweepMultiparts() {
+		ops["multiparts"] = func() error { _, err := b.Multiparts(t.Context(), ""); return err }
+		ops["abort"] = func() error { return b.AbortMultipart(t.Context(), "k", "id") }
+		ops["sweep"] = func() error { _, err := b.SweepMultiparts(t.Context(), "", time.Now()); return err }
+	}
 	for name, op := range ops {
 		wg.Go(func() { wantCode(t, name, op(), code) })
 	}

@@ -31,7 +31,7 @@ type Harness struct {
 	New func(t *testing.T) Fixture
 
 	// The optional interfaces that the driver has.
-	PutSigner, GetSigner, Copier, Prober, Syncer, MultipartSweeper bool
+	PutSigner, GetSigner, Copier, Prober, Syncer, MultipartAborter, Cleaner bool
 
 	// Denied gives a driver whose credentials the bucket refuses, Unreachable
 	// one whose bucket does not answer.
@@ -46,7 +46,7 @@ type Fixture struct {
 	BaseURL string       // goes before signed URLs that begin with "/"
 
 	// BeginMultipart leaves an unfinished upload in parts at a key, if the
-	// driver has MultipartSweeper.
+	// driver has MultipartAborter.
 	BeginMultipart func(t *testing.T, key string)
 }
 
@@ -105,8 +105,11 @@ func Run(t *testing.T, h Harness) {
 	if h.Syncer {
 		tests["sync"] = testSync
 	}
-	if h.MultipartSweeper {
-		tests["sweep"] = testSweep
+	if h.MultipartAborter {
+		tests["multiparts/list"] = testMultiparts
+		tests["multiparts/names"] = testMultipartNames
+		tests["multiparts/abort"] = testAbortMultipart
+		tests["multiparts/sweep"] = testSweep
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -131,14 +134,16 @@ func testInterfaces(t *testing.T, h Harness) {
 	_, copies := d.(storage.Copier)
 	_, probes := d.(storage.Prober)
 	_, syncs := d.(storage.Syncer)
-	_, sweeps := d.(storage.MultipartSweeper)
+	_, aborts := d.(storage.MultipartAborter)
+	_, cleans := d.(storage.Cleaner)
 	for _, c := range []struct {
 		name      string
 		has, want bool
 	}{
 		{"PutSigner", put, h.PutSigner}, {"GetSigner", get, h.GetSigner},
 		{"Copier", copies, h.Copier}, {"Prober", probes, h.Prober},
-		{"Syncer", syncs, h.Syncer}, {"MultipartSweeper", sweeps, h.MultipartSweeper},
+		{"Syncer", syncs, h.Syncer}, {"MultipartAborter", aborts, h.MultipartAborter},
+		{"Cleaner", cleans, h.Cleaner},
 	} {
 		if c.has != c.want {
 			t.Errorf("the driver has %s: %v; its harness says %v", c.name, c.has, c.want)

@@ -4,12 +4,14 @@
 WITH seen AS (
     SELECT unnest(@filenames::text[]) AS filename, unnest(@etags::text[]) AS etag, unnest(@sizes::bigint[]) AS size
 ), uploaded AS (
-    UPDATE images i SET state = 'Uploaded', bucket = @bucket::text, etag = s.etag, object_size = s.size,
+    UPDATE images i SET state = 'Uploaded', bucket = @bucket::text, etag = s.etag, object_size = s.size, swept_at = NULL,
            proven_sha1 = NULL, proven_size = NULL, crc32 = NULL, reasons = '{}', accepted = false, facts = '{}',
            check_failures = 0, check_failing_since = NULL,
            started_at = coalesce(i.started_at, @now::timestamptz), uploaded_at = @now::timestamptz, judged_at = NULL
-    FROM seen s
-    WHERE i.project_id = @project_id AND i.filename = s.filename AND i.state = any(@from_states::text[])
+    -- Locked in one order: two that see the same objects can't wait for each other.
+    FROM (SELECT l.id, t.etag, t.size FROM seen t JOIN images l ON l.project_id = @project_id AND l.filename = t.filename
+          ORDER BY l.id FOR NO KEY UPDATE OF l) s
+    WHERE i.id = s.id AND i.project_id = @project_id AND i.state = any(@from_states::text[])
       AND i.etag IS DISTINCT FROM s.etag AND (i.bucket IS NULL OR i.bucket = @bucket::text)
       AND EXISTS (SELECT 1 FROM grants g WHERE g.image_id = i.id AND g.attempt = i.attempt AND g.bucket = @bucket::text)
     RETURNING i.id, i.attempt, i.etag, i.object_size, i.project_id
@@ -48,10 +50,13 @@ WITH judged AS (
     SELECT j.id, j.attempt, j.bucket, j.etag, j.state, @reasons::text[], sqlc.narg(sha1)::bytea, sqlc.narg(crc32)::bigint,
            sqlc.narg(size)::bigint, @facts::jsonb, @holder::text, @now::timestamptz
     FROM judged j
+), released AS (
+    -- With the verdict, or a worker that dies now would leave it for ever.
+    DELETE FROM leases l USING judged j WHERE l.image_id = j.id AND l.holder = @holder::text
 )
 INSERT INTO audit (at, action, project_id, image_id, detail)
 SELECT @now::timestamptz, 'image.judge', j.project_id, j.id,
-       jsonb_build_object('attempt', j.attempt, 'state', j.state, 'reasons', @reasons::text[], 'etag', j.etag)
+       jsonb_build_object('attempt', j.attempt, 'state', j.state, 'reasons', @reasons::text[], 'etag', j.etag, 'by', @holder::text)
 FROM judged j;
 
 -- name: FetchFailed :execrows
@@ -73,10 +78,14 @@ WHERE id = @id AND state = 'Uploaded' AND attempt = @attempt AND etag = @etag::t
 RETURNING check_failures, check_failing_since;
 
 -- name: AcquireLease :one
+-- was is who held it and let it run out: he died at this image, or hung.
+WITH before AS (
+    SELECT l.holder FROM leases l WHERE l.image_id = @image_id
+)
 INSERT INTO leases (image_id, holder, expires_at) VALUES (@image_id, @holder, clock_timestamp() + interval '60 s')
 ON CONFLICT (image_id) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at
 WHERE leases.expires_at < clock_timestamp() OR leases.holder = excluded.holder
-RETURNING image_id;
+RETURNING coalesce((SELECT b.holder FROM before b WHERE b.holder <> @holder), '')::text AS was;
 
 -- name: ExtendLease :execrows
 UPDATE leases SET expires_at = clock_timestamp() + interval '60 s' WHERE image_id = @image_id AND holder = @holder;
@@ -84,5 +93,23 @@ UPDATE leases SET expires_at = clock_timestamp() + interval '60 s' WHERE image_i
 -- name: ReleaseLease :exec
 DELETE FROM leases WHERE image_id = @image_id AND holder = @holder;
 
+-- name: ForgetLeases :exec
+-- Those of the dead stay while their image waits for a check, for the next holder
+-- to know.
+DELETE FROM leases l WHERE l.expires_at < clock_timestamp()
+  AND NOT EXISTS (SELECT 1 FROM images i WHERE i.id = l.image_id AND i.state IN ('Pending', 'Uploading', 'Uploaded'));
+
 -- name: DropLeases :execrows
-DELETE FROM leases;
+-- They stay as those of the dead, for the next holder to know.
+UPDATE leases SET expires_at = 'epoch';
+
+-- name: RescueJobs :execrows
+-- Jobs that run since before that time, and whose image nobody holds: their
+-- worker died. River's own rescue would wait for as long as the longest job may
+-- take. One that was at its last attempt may try once more: to be killed is no
+-- failure of the job. What was killed again and again waits longer each time, for
+-- it may be what kills.
+UPDATE river_job j SET state = 'available', scheduled_at = now() + (power(2, least(j.attempt, 10)) - 2) * interval '1 s',
+       max_attempts = greatest(j.max_attempts, least(j.attempt + 1, 32767))
+WHERE j.state = 'running' AND j.kind = any(@kinds::text[]) AND j.attempted_at < @before::timestamptz
+  AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.image_id = j.args->>'image_id' AND l.expires_at >= clock_timestamp());

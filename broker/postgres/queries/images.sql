@@ -44,9 +44,10 @@ WITH want AS (
            unnest(@states::text[]) AS state
 ), numbered AS (
     -- A removed image with these bytes may still have grants and an object
-    -- under its key: the newcomer counts on from its attempts.
+    -- under its key: the newcomer counts on from its attempts, and from those that
+    -- were granted and never came (see SpareGrant).
     SELECT want.id, want.name, want.sha1, want.size, want.type, want.ext, want.state,
-           1 + coalesce((SELECT max(r.attempt) FROM images r
+           1 + coalesce((SELECT max(greatest(r.attempt, (SELECT max(g.attempt) FROM grants g WHERE g.image_id = r.id))) FROM images r
                          WHERE r.project_id = @project_id AND r.declared_sha1 = want.sha1 AND r.state = 'Removed'), 0) AS attempt
     FROM want
 ), registered AS (
@@ -74,12 +75,13 @@ WITH want AS (
         declared_type = CASE WHEN images.state = 'Invalid' THEN excluded.declared_type ELSE images.declared_type END,
         grants_end = greatest(images.grants_end, excluded.grants_end),
         bucket = NULL, etag = NULL, object_size = NULL, proven_sha1 = NULL, proven_size = NULL, crc32 = NULL,
-        reasons = '{}', facts = '{}', check_failures = 0, check_failing_since = NULL, uploaded_at = NULL, judged_at = NULL
+        reasons = '{}', facts = '{}', check_failures = 0, check_failing_since = NULL, uploaded_at = NULL, judged_at = NULL, swept_at = NULL
     WHERE images.state = any(@from_states::text[])
     RETURNING images.*
 ), granted AS (
-    INSERT INTO grants (image_id, attempt, project_id, bucket, kind, key_id, issued_at, expires_at)
-    SELECT r.id, r.attempt, r.project_id, @bucket, @kind, @key_id::text, @now::timestamptz, @expires_at::timestamptz FROM registered r
+    INSERT INTO grants (image_id, attempt, project_id, bucket, kind, key_id, issued_at, expires_at, source)
+    SELECT r.id, r.attempt, r.project_id, @bucket, @kind, @key_id::text, @now::timestamptz, @expires_at::timestamptz,
+           nullif(@source::text, '') FROM registered r
 ), audited AS (
     INSERT INTO audit (at, action, owner_id, key_id, project_id, image_id, detail)
     SELECT @now::timestamptz, 'image.register', @owner_id::text, @key_id::text, r.project_id, r.id,
@@ -92,7 +94,8 @@ SELECT * FROM registered;
 -- A further grant for those still open.
 WITH open AS (
     UPDATE images i SET grants_end = greatest(i.grants_end, @expires_at::timestamptz)
-    WHERE i.project_id = @project_id AND i.id = any(@ids::text[]) AND i.state IN ('Pending', 'Uploading')
+    FROM (SELECT l.id FROM images l WHERE l.project_id = @project_id AND l.id = any(@ids::text[]) ORDER BY l.id FOR NO KEY UPDATE) locked
+    WHERE i.id = locked.id AND i.state IN ('Pending', 'Uploading')
     RETURNING i.id, i.attempt, i.project_id
 ), granted AS (
     INSERT INTO grants (image_id, attempt, project_id, bucket, kind, key_id, issued_at, expires_at)
@@ -166,7 +169,8 @@ ORDER BY id DESC LIMIT @max_rows;
 -- name: StartImages :exec
 WITH started AS (
     UPDATE images i SET state = 'Uploading', started_at = @now::timestamptz
-    WHERE i.project_id = @project_id AND i.id = any(@ids::text[]) AND i.state = any(@from_states::text[])
+    FROM (SELECT l.id FROM images l WHERE l.project_id = @project_id AND l.id = any(@ids::text[]) ORDER BY l.id FOR NO KEY UPDATE) locked
+    WHERE i.id = locked.id AND i.state = any(@from_states::text[])
     RETURNING i.id, i.attempt
 )
 INSERT INTO audit (at, action, owner_id, key_id, project_id, image_id, detail)
@@ -210,7 +214,7 @@ SELECT undone.state FROM undone;
 WITH kept AS (
     UPDATE images i SET state = 'Ready', accepted = true
     WHERE i.project_id = @project_id AND i.id = @id AND i.state = any(@from_states::text[])
-      AND i.proven_sha1 IS NOT NULL AND i.etag IS NOT NULL
+      AND i.proven_sha1 IS NOT NULL AND i.etag IS NOT NULL AND i.swept_at IS NULL
       AND NOT EXISTS (SELECT 1 FROM unnest(i.reasons) AS r(reason) WHERE split_part(r.reason, ':', 1) NOT IN ('corrupt', 'truncated'))
     RETURNING i.id, i.reasons
 )
@@ -218,3 +222,15 @@ INSERT INTO audit (at, action, owner_id, key_id, project_id, image_id, detail)
 SELECT @now::timestamptz, 'image.accept', @owner_id::text, @key_id::text, @project_id::text, k.id,
        jsonb_build_object('reasons', k.reasons)
 FROM kept k;
+
+-- name: FetchSource :one
+-- The URL of an attempt that the broker fetches.
+SELECT g.source::text AS source FROM grants g
+WHERE g.image_id = @image_id AND g.attempt = @attempt AND g.kind = 'fetch' AND g.source IS NOT NULL
+ORDER BY g.id LIMIT 1;
+
+-- name: MakeEventSecret :exec
+INSERT INTO event_secrets (bucket, secret, created_at) VALUES (@bucket, @secret, @now) ON CONFLICT (bucket) DO NOTHING;
+
+-- name: EventSecret :one
+SELECT secret FROM event_secrets WHERE bucket = @bucket;

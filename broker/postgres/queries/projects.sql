@@ -84,8 +84,5 @@ DELETE FROM images WHERE project_id = @project_id;
 -- name: DeleteWatchesOfProject :exec
 DELETE FROM watches WHERE project_id = @project_id;
 
--- name: RevokeKeysOfProject :exec
-UPDATE keys SET revoked_at = @now::timestamptz WHERE project_id = @project_id::text AND revoked_at IS NULL;
-
 -- name: FinishProject :execrows
 UPDATE projects SET final_at = @now::timestamptz, sweep_at = NULL WHERE id = @id AND removed_at IS NOT NULL AND final_at IS NULL;

@@ -11,10 +11,13 @@ import (
 )
 
 const acquireLease = `-- name: AcquireLease :one
+WITH before AS (
+    SELECT l.holder FROM leases l WHERE l.image_id = $1
+)
 INSERT INTO leases (image_id, holder, expires_at) VALUES ($1, $2, clock_timestamp() + interval '60 s')
 ON CONFLICT (image_id) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at
 WHERE leases.expires_at < clock_timestamp() OR leases.holder = excluded.holder
-RETURNING image_id
+RETURNING coalesce((SELECT b.holder FROM before b WHERE b.holder <> $2), '')::text AS was
 `
 
 type AcquireLeaseParams struct {
@@ -22,11 +25,12 @@ type AcquireLeaseParams struct {
 	Holder  string
 }
 
+// was is who held it and let it run out: he died at this image, or hung.
 func (q *Queries) AcquireLease(ctx context.Context, arg AcquireLeaseParams) (string, error) {
 	row := q.db.QueryRow(ctx, acquireLease, arg.ImageID, arg.Holder)
-	var image_id string
-	err := row.Scan(&image_id)
-	return image_id, err
+	var was string
+	err := row.Scan(&was)
+	return was, err
 }
 
 const countCheckFailure = `-- name: CountCheckFailure :one
@@ -60,9 +64,10 @@ func (q *Queries) CountCheckFailure(ctx context.Context, arg CountCheckFailurePa
 }
 
 const dropLeases = `-- name: DropLeases :execrows
-DELETE FROM leases
+UPDATE leases SET expires_at = 'epoch'
 `
 
+// They stay as those of the dead, for the next holder to know.
 func (q *Queries) DropLeases(ctx context.Context) (int64, error) {
 	result, err := q.db.Exec(ctx, dropLeases)
 	if err != nil {
@@ -165,28 +170,44 @@ func (q *Queries) FetchFailed(ctx context.Context, arg FetchFailedParams) (int64
 	return result.RowsAffected(), nil
 }
 
+const forgetLeases = `-- name: ForgetLeases :exec
+DELETE FROM leases l WHERE l.expires_at < clock_timestamp()
+  AND NOT EXISTS (SELECT 1 FROM images i WHERE i.id = l.image_id AND i.state IN ('Pending', 'Uploading', 'Uploaded'))
+`
+
+// Those of the dead stay while their image waits for a check, for the next holder
+// to know.
+func (q *Queries) ForgetLeases(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, forgetLeases)
+	return err
+}
+
 const judgeImage = `-- name: JudgeImage :execrows
 WITH judged AS (
-    UPDATE images i SET state = $3::text, reasons = $2::text[], proven_sha1 = $4::bytea,
-           proven_size = $5::bigint, crc32 = $6::bigint, facts = $7::jsonb,
+    UPDATE images i SET state = $4::text, reasons = $2::text[], proven_sha1 = $5::bytea,
+           proven_size = $6::bigint, crc32 = $7::bigint, facts = $8::jsonb,
            judged_at = $1::timestamptz
-    WHERE i.id = $8 AND i.state = any($9::text[]) AND i.attempt = $10 AND i.etag = $11::text
+    WHERE i.id = $9 AND i.state = any($10::text[]) AND i.attempt = $11 AND i.etag = $12::text
     RETURNING i.id, i.attempt, i.project_id, i.bucket, i.etag, i.state
 ), said AS (
     INSERT INTO verdicts (image_id, attempt, bucket, etag, state, reasons, sha1, crc32, size, facts, holder, judged_at)
-    SELECT j.id, j.attempt, j.bucket, j.etag, j.state, $2::text[], $4::bytea, $6::bigint,
-           $5::bigint, $7::jsonb, $12::text, $1::timestamptz
+    SELECT j.id, j.attempt, j.bucket, j.etag, j.state, $2::text[], $5::bytea, $7::bigint,
+           $6::bigint, $8::jsonb, $3::text, $1::timestamptz
     FROM judged j
+), released AS (
+    -- With the verdict, or a worker that dies now would leave it for ever.
+    DELETE FROM leases l USING judged j WHERE l.image_id = j.id AND l.holder = $3::text
 )
 INSERT INTO audit (at, action, project_id, image_id, detail)
 SELECT $1::timestamptz, 'image.judge', j.project_id, j.id,
-       jsonb_build_object('attempt', j.attempt, 'state', j.state, 'reasons', $2::text[], 'etag', j.etag)
+       jsonb_build_object('attempt', j.attempt, 'state', j.state, 'reasons', $2::text[], 'etag', j.etag, 'by', $3::text)
 FROM judged j
 `
 
 type JudgeImageParams struct {
 	Now        time.Time
 	Reasons    []string
+	Holder     string
 	ToState    string
 	Sha1       []byte
 	Size       *int64
@@ -196,7 +217,6 @@ type JudgeImageParams struct {
 	FromStates []string
 	Attempt    int32
 	Etag       string
-	Holder     string
 }
 
 // EventReady, EventInvalid, EventUnchecked.
@@ -204,6 +224,7 @@ func (q *Queries) JudgeImage(ctx context.Context, arg JudgeImageParams) (int64, 
 	result, err := q.db.Exec(ctx, judgeImage,
 		arg.Now,
 		arg.Reasons,
+		arg.Holder,
 		arg.ToState,
 		arg.Sha1,
 		arg.Size,
@@ -213,7 +234,6 @@ func (q *Queries) JudgeImage(ctx context.Context, arg JudgeImageParams) (int64, 
 		arg.FromStates,
 		arg.Attempt,
 		arg.Etag,
-		arg.Holder,
 	)
 	if err != nil {
 		return 0, err
@@ -235,16 +255,43 @@ func (q *Queries) ReleaseLease(ctx context.Context, arg ReleaseLeaseParams) erro
 	return err
 }
 
+const rescueJobs = `-- name: RescueJobs :execrows
+UPDATE river_job j SET state = 'available', scheduled_at = now() + (power(2, least(j.attempt, 10)) - 2) * interval '1 s',
+       max_attempts = greatest(j.max_attempts, least(j.attempt + 1, 32767))
+WHERE j.state = 'running' AND j.kind = any($1::text[]) AND j.attempted_at < $2::timestamptz
+  AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.image_id = j.args->>'image_id' AND l.expires_at >= clock_timestamp())
+`
+
+type RescueJobsParams struct {
+	Kinds  []string
+	Before time.Time
+}
+
+// Jobs that run since before that time, and whose image nobody holds: their
+// worker died. River's own rescue would wait for as long as the longest job may
+// take. One that was at its last attempt may try once more: to be killed is no
+// failure of the job. What was killed again and again waits longer each time, for
+// it may be what kills.
+func (q *Queries) RescueJobs(ctx context.Context, arg RescueJobsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, rescueJobs, arg.Kinds, arg.Before)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const seeObjects = `-- name: SeeObjects :many
 WITH seen AS (
     SELECT unnest($1::text[]) AS filename, unnest($2::text[]) AS etag, unnest($3::bigint[]) AS size
 ), uploaded AS (
-    UPDATE images i SET state = 'Uploaded', bucket = $4::text, etag = s.etag, object_size = s.size,
+    UPDATE images i SET state = 'Uploaded', bucket = $4::text, etag = s.etag, object_size = s.size, swept_at = NULL,
            proven_sha1 = NULL, proven_size = NULL, crc32 = NULL, reasons = '{}', accepted = false, facts = '{}',
            check_failures = 0, check_failing_since = NULL,
            started_at = coalesce(i.started_at, $5::timestamptz), uploaded_at = $5::timestamptz, judged_at = NULL
-    FROM seen s
-    WHERE i.project_id = $6 AND i.filename = s.filename AND i.state = any($7::text[])
+    -- Locked in one order: two that see the same objects can't wait for each other.
+    FROM (SELECT l.id, t.etag, t.size FROM seen t JOIN images l ON l.project_id = $6 AND l.filename = t.filename
+          ORDER BY l.id FOR NO KEY UPDATE OF l) s
+    WHERE i.id = s.id AND i.project_id = $6 AND i.state = any($7::text[])
       AND i.etag IS DISTINCT FROM s.etag AND (i.bucket IS NULL OR i.bucket = $4::text)
       AND EXISTS (SELECT 1 FROM grants g WHERE g.image_id = i.id AND g.attempt = i.attempt AND g.bucket = $4::text)
     RETURNING i.id, i.attempt, i.etag, i.object_size, i.project_id

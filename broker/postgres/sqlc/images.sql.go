@@ -14,7 +14,7 @@ const acceptImage = `-- name: AcceptImage :execrows
 WITH kept AS (
     UPDATE images i SET state = 'Ready', accepted = true
     WHERE i.project_id = $4 AND i.id = $5 AND i.state = any($6::text[])
-      AND i.proven_sha1 IS NOT NULL AND i.etag IS NOT NULL
+      AND i.proven_sha1 IS NOT NULL AND i.etag IS NOT NULL AND i.swept_at IS NULL
       AND NOT EXISTS (SELECT 1 FROM unnest(i.reasons) AS r(reason) WHERE split_part(r.reason, ':', 1) NOT IN ('corrupt', 'truncated'))
     RETURNING i.id, i.reasons
 )
@@ -75,8 +75,38 @@ func (q *Queries) AuditDone(ctx context.Context, arg AuditDoneParams) error {
 	return err
 }
 
+const eventSecret = `-- name: EventSecret :one
+SELECT secret FROM event_secrets WHERE bucket = $1
+`
+
+func (q *Queries) EventSecret(ctx context.Context, bucket string) (string, error) {
+	row := q.db.QueryRow(ctx, eventSecret, bucket)
+	var secret string
+	err := row.Scan(&secret)
+	return secret, err
+}
+
+const fetchSource = `-- name: FetchSource :one
+SELECT g.source::text AS source FROM grants g
+WHERE g.image_id = $1 AND g.attempt = $2 AND g.kind = 'fetch' AND g.source IS NOT NULL
+ORDER BY g.id LIMIT 1
+`
+
+type FetchSourceParams struct {
+	ImageID string
+	Attempt int32
+}
+
+// The URL of an attempt that the broker fetches.
+func (q *Queries) FetchSource(ctx context.Context, arg FetchSourceParams) (string, error) {
+	row := q.db.QueryRow(ctx, fetchSource, arg.ImageID, arg.Attempt)
+	var source string
+	err := row.Scan(&source)
+	return source, err
+}
+
 const imageOfFile = `-- name: ImageOfFile :one
-SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at FROM images WHERE project_id = $1 AND filename = $2
+SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at, swept_at FROM images WHERE project_id = $1 AND filename = $2
 `
 
 type ImageOfFileParams struct {
@@ -117,12 +147,13 @@ func (q *Queries) ImageOfFile(ctx context.Context, arg ImageOfFileParams) (Image
 		&i.RemovedFrom,
 		&i.UndoUntil,
 		&i.SweepAt,
+		&i.SweptAt,
 	)
 	return i, err
 }
 
 const imageWithProject = `-- name: ImageWithProject :one
-SELECT images.id, images.project_id, images.name, images.declared_sha1, images.declared_size, images.declared_type, images.state, images.attempt, images.filename, images.grants_end, images.bucket, images.etag, images.object_size, images.proven_sha1, images.proven_size, images.crc32, images.reasons, images.accepted, images.facts, images.check_failures, images.check_failing_since, images.created_at, images.started_at, images.uploaded_at, images.judged_at, images.removed_at, images.removed_from, images.undo_until, images.sweep_at, projects.id, projects.owner_id, projects.name, projects.kind, projects.tag, projects.created_at, projects.removed_at, projects.undo_until, projects.sweep_at, projects.final_at
+SELECT images.id, images.project_id, images.name, images.declared_sha1, images.declared_size, images.declared_type, images.state, images.attempt, images.filename, images.grants_end, images.bucket, images.etag, images.object_size, images.proven_sha1, images.proven_size, images.crc32, images.reasons, images.accepted, images.facts, images.check_failures, images.check_failing_since, images.created_at, images.started_at, images.uploaded_at, images.judged_at, images.removed_at, images.removed_from, images.undo_until, images.sweep_at, images.swept_at, projects.id, projects.owner_id, projects.name, projects.kind, projects.tag, projects.created_at, projects.removed_at, projects.undo_until, projects.sweep_at, projects.final_at
 FROM images JOIN projects ON projects.id = images.project_id
 WHERE images.id = $1 AND projects.removed_at IS NULL
 `
@@ -165,6 +196,7 @@ func (q *Queries) ImageWithProject(ctx context.Context, id string) (ImageWithPro
 		&i.Image.RemovedFrom,
 		&i.Image.UndoUntil,
 		&i.Image.SweepAt,
+		&i.Image.SweptAt,
 		&i.Project.ID,
 		&i.Project.OwnerID,
 		&i.Project.Name,
@@ -180,7 +212,7 @@ func (q *Queries) ImageWithProject(ctx context.Context, id string) (ImageWithPro
 }
 
 const imagesByID = `-- name: ImagesByID :many
-SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at FROM images WHERE project_id = $1 AND id = any($2::text[])
+SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at, swept_at FROM images WHERE project_id = $1 AND id = any($2::text[])
 `
 
 type ImagesByIDParams struct {
@@ -227,6 +259,7 @@ func (q *Queries) ImagesByID(ctx context.Context, arg ImagesByIDParams) ([]Image
 			&i.RemovedFrom,
 			&i.UndoUntil,
 			&i.SweepAt,
+			&i.SweptAt,
 		); err != nil {
 			return nil, err
 		}
@@ -239,7 +272,7 @@ func (q *Queries) ImagesByID(ctx context.Context, arg ImagesByIDParams) ([]Image
 }
 
 const imagesBySHA1 = `-- name: ImagesBySHA1 :many
-SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at FROM images WHERE project_id = $1 AND declared_sha1 = any($2::bytea[]) AND state <> 'Removed'
+SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at, swept_at FROM images WHERE project_id = $1 AND declared_sha1 = any($2::bytea[]) AND state <> 'Removed'
 `
 
 type ImagesBySHA1Params struct {
@@ -286,6 +319,7 @@ func (q *Queries) ImagesBySHA1(ctx context.Context, arg ImagesBySHA1Params) ([]I
 			&i.RemovedFrom,
 			&i.UndoUntil,
 			&i.SweepAt,
+			&i.SweptAt,
 		); err != nil {
 			return nil, err
 		}
@@ -298,7 +332,7 @@ func (q *Queries) ImagesBySHA1(ctx context.Context, arg ImagesBySHA1Params) ([]I
 }
 
 const listImages = `-- name: ListImages :many
-SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at FROM images
+SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at, swept_at FROM images
 WHERE project_id = $1 AND state <> 'Removed' AND id > $2::text
 ORDER BY id
 LIMIT $3
@@ -349,6 +383,7 @@ func (q *Queries) ListImages(ctx context.Context, arg ListImagesParams) ([]Image
 			&i.RemovedFrom,
 			&i.UndoUntil,
 			&i.SweepAt,
+			&i.SweptAt,
 		); err != nil {
 			return nil, err
 		}
@@ -361,7 +396,7 @@ func (q *Queries) ListImages(ctx context.Context, arg ListImagesParams) ([]Image
 }
 
 const listImagesInState = `-- name: ListImagesInState :many
-SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at FROM images
+SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at, swept_at FROM images
 WHERE project_id = $1 AND state = $2 AND id > $3::text
 ORDER BY id
 LIMIT $4
@@ -418,6 +453,7 @@ func (q *Queries) ListImagesInState(ctx context.Context, arg ListImagesInStatePa
 			&i.RemovedFrom,
 			&i.UndoUntil,
 			&i.SweepAt,
+			&i.SweptAt,
 		); err != nil {
 			return nil, err
 		}
@@ -462,6 +498,21 @@ func (q *Queries) LockProject(ctx context.Context, projectID string) (string, er
 	return id, err
 }
 
+const makeEventSecret = `-- name: MakeEventSecret :exec
+INSERT INTO event_secrets (bucket, secret, created_at) VALUES ($1, $2, $3) ON CONFLICT (bucket) DO NOTHING
+`
+
+type MakeEventSecretParams struct {
+	Bucket string
+	Secret string
+	Now    time.Time
+}
+
+func (q *Queries) MakeEventSecret(ctx context.Context, arg MakeEventSecretParams) error {
+	_, err := q.db.Exec(ctx, makeEventSecret, arg.Bucket, arg.Secret, arg.Now)
+	return err
+}
+
 const projectOfImage = `-- name: ProjectOfImage :one
 SELECT project_id FROM images WHERE id = $1
 `
@@ -474,7 +525,7 @@ func (q *Queries) ProjectOfImage(ctx context.Context, id string) (string, error)
 }
 
 const readyElsewhere = `-- name: ReadyElsewhere :many
-SELECT DISTINCT ON (i.proven_sha1) i.id, i.project_id, i.name, i.declared_sha1, i.declared_size, i.declared_type, i.state, i.attempt, i.filename, i.grants_end, i.bucket, i.etag, i.object_size, i.proven_sha1, i.proven_size, i.crc32, i.reasons, i.accepted, i.facts, i.check_failures, i.check_failing_since, i.created_at, i.started_at, i.uploaded_at, i.judged_at, i.removed_at, i.removed_from, i.undo_until, i.sweep_at FROM images i JOIN projects p ON p.id = i.project_id
+SELECT DISTINCT ON (i.proven_sha1) i.id, i.project_id, i.name, i.declared_sha1, i.declared_size, i.declared_type, i.state, i.attempt, i.filename, i.grants_end, i.bucket, i.etag, i.object_size, i.proven_sha1, i.proven_size, i.crc32, i.reasons, i.accepted, i.facts, i.check_failures, i.check_failing_since, i.created_at, i.started_at, i.uploaded_at, i.judged_at, i.removed_at, i.removed_from, i.undo_until, i.sweep_at, i.swept_at FROM images i JOIN projects p ON p.id = i.project_id
 WHERE i.proven_sha1 = any($1::bytea[]) AND i.state = 'Ready' AND NOT i.accepted AND i.bucket = $2::text
   AND p.owner_id = $3 AND p.kind = $4 AND p.removed_at IS NULL AND i.project_id <> $5
 ORDER BY i.proven_sha1, i.judged_at DESC
@@ -535,6 +586,7 @@ func (q *Queries) ReadyElsewhere(ctx context.Context, arg ReadyElsewhereParams) 
 			&i.RemovedFrom,
 			&i.UndoUntil,
 			&i.SweepAt,
+			&i.SweptAt,
 		); err != nil {
 			return nil, err
 		}
@@ -553,9 +605,10 @@ WITH want AS (
            unnest($7::text[]) AS state
 ), numbered AS (
     -- A removed image with these bytes may still have grants and an object
-    -- under its key: the newcomer counts on from its attempts.
+    -- under its key: the newcomer counts on from its attempts, and from those that
+    -- were granted and never came (see SpareGrant).
     SELECT want.id, want.name, want.sha1, want.size, want.type, want.ext, want.state,
-           1 + coalesce((SELECT max(r.attempt) FROM images r
+           1 + coalesce((SELECT max(greatest(r.attempt, (SELECT max(g.attempt) FROM grants g WHERE g.image_id = r.id))) FROM images r
                          WHERE r.project_id = $8 AND r.declared_sha1 = want.sha1 AND r.state = 'Removed'), 0) AS attempt
     FROM want
 ), registered AS (
@@ -583,19 +636,20 @@ WITH want AS (
         declared_type = CASE WHEN images.state = 'Invalid' THEN excluded.declared_type ELSE images.declared_type END,
         grants_end = greatest(images.grants_end, excluded.grants_end),
         bucket = NULL, etag = NULL, object_size = NULL, proven_sha1 = NULL, proven_size = NULL, crc32 = NULL,
-        reasons = '{}', facts = '{}', check_failures = 0, check_failing_since = NULL, uploaded_at = NULL, judged_at = NULL
+        reasons = '{}', facts = '{}', check_failures = 0, check_failing_since = NULL, uploaded_at = NULL, judged_at = NULL, swept_at = NULL
     WHERE images.state = any($11::text[])
-    RETURNING images.id, images.project_id, images.name, images.declared_sha1, images.declared_size, images.declared_type, images.state, images.attempt, images.filename, images.grants_end, images.bucket, images.etag, images.object_size, images.proven_sha1, images.proven_size, images.crc32, images.reasons, images.accepted, images.facts, images.check_failures, images.check_failing_since, images.created_at, images.started_at, images.uploaded_at, images.judged_at, images.removed_at, images.removed_from, images.undo_until, images.sweep_at
+    RETURNING images.id, images.project_id, images.name, images.declared_sha1, images.declared_size, images.declared_type, images.state, images.attempt, images.filename, images.grants_end, images.bucket, images.etag, images.object_size, images.proven_sha1, images.proven_size, images.crc32, images.reasons, images.accepted, images.facts, images.check_failures, images.check_failing_since, images.created_at, images.started_at, images.uploaded_at, images.judged_at, images.removed_at, images.removed_from, images.undo_until, images.sweep_at, images.swept_at
 ), granted AS (
-    INSERT INTO grants (image_id, attempt, project_id, bucket, kind, key_id, issued_at, expires_at)
-    SELECT r.id, r.attempt, r.project_id, $12, $13, $14::text, $10::timestamptz, $9::timestamptz FROM registered r
+    INSERT INTO grants (image_id, attempt, project_id, bucket, kind, key_id, issued_at, expires_at, source)
+    SELECT r.id, r.attempt, r.project_id, $12, $13, $14::text, $10::timestamptz, $9::timestamptz,
+           nullif($15::text, '') FROM registered r
 ), audited AS (
     INSERT INTO audit (at, action, owner_id, key_id, project_id, image_id, detail)
-    SELECT $10::timestamptz, 'image.register', $15::text, $14::text, r.project_id, r.id,
+    SELECT $10::timestamptz, 'image.register', $16::text, $14::text, r.project_id, r.id,
            jsonb_build_object('attempt', r.attempt, 'state', r.state, 'bucket', $12::text)
     FROM registered r
 )
-SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at FROM registered
+SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at, swept_at FROM registered
 `
 
 type RegisterImagesParams struct {
@@ -613,6 +667,7 @@ type RegisterImagesParams struct {
 	Bucket     string
 	Kind       string
 	KeyID      string
+	Source     string
 	OwnerID    string
 }
 
@@ -646,6 +701,7 @@ type RegisterImagesRow struct {
 	RemovedFrom       *string
 	UndoUntil         *time.Time
 	SweepAt           *time.Time
+	SweptAt           *time.Time
 }
 
 // EventRegister, and EventStart where asked. An open image keeps its row and
@@ -669,6 +725,7 @@ func (q *Queries) RegisterImages(ctx context.Context, arg RegisterImagesParams) 
 		arg.Bucket,
 		arg.Kind,
 		arg.KeyID,
+		arg.Source,
 		arg.OwnerID,
 	)
 	if err != nil {
@@ -708,6 +765,7 @@ func (q *Queries) RegisterImages(ctx context.Context, arg RegisterImagesParams) 
 			&i.RemovedFrom,
 			&i.UndoUntil,
 			&i.SweepAt,
+			&i.SweptAt,
 		); err != nil {
 			return nil, err
 		}
@@ -722,7 +780,8 @@ func (q *Queries) RegisterImages(ctx context.Context, arg RegisterImagesParams) 
 const regrantImages = `-- name: RegrantImages :many
 WITH open AS (
     UPDATE images i SET grants_end = greatest(i.grants_end, $1::timestamptz)
-    WHERE i.project_id = $2 AND i.id = any($3::text[]) AND i.state IN ('Pending', 'Uploading')
+    FROM (SELECT l.id FROM images l WHERE l.project_id = $2 AND l.id = any($3::text[]) ORDER BY l.id FOR NO KEY UPDATE) locked
+    WHERE i.id = locked.id AND i.state IN ('Pending', 'Uploading')
     RETURNING i.id, i.attempt, i.project_id
 ), granted AS (
     INSERT INTO grants (image_id, attempt, project_id, bucket, kind, key_id, issued_at, expires_at)
@@ -865,7 +924,8 @@ func (q *Queries) SpareGrant(ctx context.Context, arg SpareGrantParams) (string,
 const startImages = `-- name: StartImages :exec
 WITH started AS (
     UPDATE images i SET state = 'Uploading', started_at = $1::timestamptz
-    WHERE i.project_id = $4 AND i.id = any($5::text[]) AND i.state = any($6::text[])
+    FROM (SELECT l.id FROM images l WHERE l.project_id = $4 AND l.id = any($6::text[]) ORDER BY l.id FOR NO KEY UPDATE) locked
+    WHERE i.id = locked.id AND i.state = any($5::text[])
     RETURNING i.id, i.attempt
 )
 INSERT INTO audit (at, action, owner_id, key_id, project_id, image_id, detail)
@@ -879,8 +939,8 @@ type StartImagesParams struct {
 	OwnerID    string
 	KeyID      string
 	ProjectID  string
-	Ids        []string
 	FromStates []string
+	Ids        []string
 }
 
 func (q *Queries) StartImages(ctx context.Context, arg StartImagesParams) error {
@@ -889,8 +949,8 @@ func (q *Queries) StartImages(ctx context.Context, arg StartImagesParams) error 
 		arg.OwnerID,
 		arg.KeyID,
 		arg.ProjectID,
-		arg.Ids,
 		arg.FromStates,
+		arg.Ids,
 	)
 	return err
 }
@@ -933,7 +993,7 @@ func (q *Queries) UndoRemoveImage(ctx context.Context, arg UndoRemoveImageParams
 }
 
 const windowImages = `-- name: WindowImages :many
-SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at FROM images
+SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at, swept_at FROM images
 WHERE project_id = $1 AND state <> 'Removed'
   AND id > $2::text AND ($3::text = '' OR id < $3::text)
 ORDER BY id LIMIT $4
@@ -990,6 +1050,7 @@ func (q *Queries) WindowImages(ctx context.Context, arg WindowImagesParams) ([]I
 			&i.RemovedFrom,
 			&i.UndoUntil,
 			&i.SweepAt,
+			&i.SweptAt,
 		); err != nil {
 			return nil, err
 		}
@@ -1002,7 +1063,7 @@ func (q *Queries) WindowImages(ctx context.Context, arg WindowImagesParams) ([]I
 }
 
 const windowImagesBack = `-- name: WindowImagesBack :many
-SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at FROM images
+SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at, swept_at FROM images
 WHERE project_id = $1 AND state <> 'Removed'
   AND id > $2::text AND ($3::text = '' OR id < $3::text)
 ORDER BY id DESC LIMIT $4
@@ -1059,6 +1120,7 @@ func (q *Queries) WindowImagesBack(ctx context.Context, arg WindowImagesBackPara
 			&i.RemovedFrom,
 			&i.UndoUntil,
 			&i.SweepAt,
+			&i.SweptAt,
 		); err != nil {
 			return nil, err
 		}
@@ -1071,7 +1133,7 @@ func (q *Queries) WindowImagesBack(ctx context.Context, arg WindowImagesBackPara
 }
 
 const windowImagesInState = `-- name: WindowImagesInState :many
-SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at FROM images
+SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at, swept_at FROM images
 WHERE project_id = $1 AND state = $2
   AND id > $3::text AND ($4::text = '' OR id < $4::text)
 ORDER BY id LIMIT $5
@@ -1130,6 +1192,7 @@ func (q *Queries) WindowImagesInState(ctx context.Context, arg WindowImagesInSta
 			&i.RemovedFrom,
 			&i.UndoUntil,
 			&i.SweepAt,
+			&i.SweptAt,
 		); err != nil {
 			return nil, err
 		}
@@ -1142,7 +1205,7 @@ func (q *Queries) WindowImagesInState(ctx context.Context, arg WindowImagesInSta
 }
 
 const windowImagesInStateBack = `-- name: WindowImagesInStateBack :many
-SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at FROM images
+SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at, swept_at FROM images
 WHERE project_id = $1 AND state = $2
   AND id > $3::text AND ($4::text = '' OR id < $4::text)
 ORDER BY id DESC LIMIT $5
@@ -1201,6 +1264,7 @@ func (q *Queries) WindowImagesInStateBack(ctx context.Context, arg WindowImagesI
 			&i.RemovedFrom,
 			&i.UndoUntil,
 			&i.SweepAt,
+			&i.SweptAt,
 		); err != nil {
 			return nil, err
 		}

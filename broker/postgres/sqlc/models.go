@@ -31,6 +31,12 @@ type Audit struct {
 	Detail    []byte
 }
 
+type EventSecret struct {
+	Bucket    string
+	Secret    string
+	CreatedAt time.Time
+}
+
 type Grant struct {
 	ID        int64
 	ImageID   string
@@ -41,6 +47,14 @@ type Grant struct {
 	KeyID     *string
 	IssuedAt  time.Time
 	ExpiresAt time.Time
+	Source    *string
+}
+
+type Hint struct {
+	ImageID   string
+	Bucket    string
+	ProjectID string
+	HintedAt  time.Time
 }
 
 type Image struct {
@@ -73,6 +87,7 @@ type Image struct {
 	RemovedFrom       *string
 	UndoUntil         *time.Time
 	SweepAt           *time.Time
+	SweptAt           *time.Time
 }
 
 type Key struct {
@@ -117,10 +132,17 @@ type Project struct {
 }
 
 type RiverJob struct {
-	ID    int64
-	Kind  string
-	State string
-	Args  []byte
+	ID          int64
+	Kind        string
+	State       string
+	Args        []byte
+	Attempt     int16
+	MaxAttempts int16
+	AttemptedAt *time.Time
+	CreatedAt   time.Time
+	ScheduledAt time.Time
+	FinalizedAt *time.Time
+	Errors      [][]byte
 }
 
 type Session struct {
@@ -155,4 +177,7 @@ type Watch struct {
 	Pause        time.Duration
 	Pages        int32
 	ReconciledAt time.Time
+	ReconcileAt  *time.Time
+	Looks        int64
+	Fault        string
 }

@@ -358,20 +358,6 @@ func (q *Queries) RemoveProject(ctx context.Context, arg RemoveProjectParams) (i
 	return result.RowsAffected(), nil
 }
 
-const revokeKeysOfProject = `-- name: RevokeKeysOfProject :exec
-UPDATE keys SET revoked_at = $1::timestamptz WHERE project_id = $2::text AND revoked_at IS NULL
-`
-
-type RevokeKeysOfProjectParams struct {
-	Now       time.Time
-	ProjectID string
-}
-
-func (q *Queries) RevokeKeysOfProject(ctx context.Context, arg RevokeKeysOfProjectParams) error {
-	_, err := q.db.Exec(ctx, revokeKeysOfProject, arg.Now, arg.ProjectID)
-	return err
-}
-
 const statsOfProjects = `-- name: StatsOfProjects :many
 SELECT project_id, state, count(*) AS n,
        coalesce(sum((facts->>'width')::bigint * (facts->>'height')::bigint), 0)::bigint AS pixels

@@ -26,11 +26,55 @@ func (q *Queries) AddWatch(ctx context.Context, arg AddWatchParams) error {
 	return err
 }
 
+const callWatch = `-- name: CallWatch :exec
+UPDATE watches SET next_look_at = least(coalesce(next_look_at, 'infinity'), greatest(now(), looked_at + interval '1 s')),
+       pause = interval '1 s'
+WHERE project_id = $1 AND bucket = $2
+`
+
+type CallWatchParams struct {
+	ProjectID string
+	Bucket    string
+}
+
+// Makes a place due at once, also a sleeping one, once a second at most. The row
+// is written whatever it says: a look that claims it at this moment has to wait,
+// and sees what this transaction hinted at.
+func (q *Queries) CallWatch(ctx context.Context, arg CallWatchParams) error {
+	_, err := q.db.Exec(ctx, callWatch, arg.ProjectID, arg.Bucket)
+	return err
+}
+
+const callWatchesOf = `-- name: CallWatchesOf :exec
+UPDATE watches w SET next_look_at = least(coalesce(w.next_look_at, 'infinity'), greatest(now(), w.looked_at + interval '1 s')),
+       pause = interval '1 s'
+WHERE w.project_id = $1 AND w.bucket IN (
+    SELECT g.bucket FROM grants g JOIN images i ON i.id = g.image_id AND i.attempt = g.attempt
+    WHERE i.project_id = $1 AND i.id = any($2::text[]))
+`
+
+type CallWatchesOfParams struct {
+	ProjectID string
+	Ids       []string
+}
+
+// CallWatch for the places of these images.
+func (q *Queries) CallWatchesOf(ctx context.Context, arg CallWatchesOfParams) error {
+	_, err := q.db.Exec(ctx, callWatchesOf, arg.ProjectID, arg.Ids)
+	return err
+}
+
 const claimReconciles = `-- name: ClaimReconciles :many
-UPDATE watches w SET reconciled_at = now()
+UPDATE watches w SET reconciled_at = now(), reconcile_at = CASE
+    WHEN g.ends > now() THEN least(g.ends, now() + least(greatest(w.pages, 1) * interval '6 s' + interval '54 s', interval '10 min'))
+    END
 FROM (SELECT d.project_id, d.bucket FROM watches d JOIN projects p ON p.id = d.project_id
-      WHERE d.reconciled_at < now() - interval '24 h' AND d.bucket = any($1::text[]) AND p.removed_at IS NULL
+      WHERE (d.reconcile_at <= now() OR d.reconciled_at < now() - interval '24 h')
+        AND d.bucket = any($1::text[]) AND p.removed_at IS NULL
       ORDER BY d.reconciled_at LIMIT $2 FOR NO KEY UPDATE OF d SKIP LOCKED) due
+CROSS JOIN LATERAL (
+    SELECT coalesce(max(x.expires_at), 'epoch') + interval '5 min' AS ends FROM grants x
+    WHERE x.project_id = due.project_id AND x.expires_at > now() - interval '5 min') g
 WHERE w.project_id = due.project_id AND w.bucket = due.bucket
 RETURNING w.project_id, w.bucket
 `
@@ -45,6 +89,9 @@ type ClaimReconcilesRow struct {
 	Bucket    string
 }
 
+// Places whose etags were last compared a day ago, or earlier where a grant may
+// still overwrite something: then every minute, every ten for a long prefix, and
+// once more when the last grant is over.
 func (q *Queries) ClaimReconciles(ctx context.Context, arg ClaimReconcilesParams) ([]ClaimReconcilesRow, error) {
 	rows, err := q.db.Query(ctx, claimReconciles, arg.Buckets, arg.MaxRows)
 	if err != nil {
@@ -70,7 +117,7 @@ UPDATE images SET sweep_at = now() + interval '10 min'
 WHERE id IN (SELECT i.id FROM images i JOIN projects p ON p.id = i.project_id
              WHERE i.sweep_at <= $1::timestamptz AND p.removed_at IS NULL
              ORDER BY i.sweep_at LIMIT $2 FOR UPDATE OF i SKIP LOCKED)
-RETURNING id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at
+RETURNING id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at, swept_at
 `
 
 type ClaimRemovedImagesParams struct {
@@ -118,6 +165,7 @@ func (q *Queries) ClaimRemovedImages(ctx context.Context, arg ClaimRemovedImages
 			&i.RemovedFrom,
 			&i.UndoUntil,
 			&i.SweepAt,
+			&i.SweptAt,
 		); err != nil {
 			return nil, err
 		}
@@ -130,17 +178,19 @@ func (q *Queries) ClaimRemovedImages(ctx context.Context, arg ClaimRemovedImages
 }
 
 const claimWatches = `-- name: ClaimWatches :many
-UPDATE watches w SET next_look_at = now() + w.pause, looked_at = now()
-FROM (SELECT d.project_id, d.bucket FROM watches d
-      WHERE d.next_look_at <= now() AND d.bucket = any($1::text[])
-      ORDER BY d.next_look_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED) due
+UPDATE watches w SET next_look_at = now() + w.pause, looked_at = now(), looks = w.looks + 1
+FROM (SELECT unnest($1::text[]) AS bucket, unnest($2::integer[]) AS room) b
+CROSS JOIN LATERAL (
+    SELECT d.project_id, d.bucket FROM watches d
+    WHERE d.bucket = b.bucket AND d.next_look_at <= now()
+    ORDER BY d.next_look_at LIMIT b.room FOR NO KEY UPDATE SKIP LOCKED) due
 WHERE w.project_id = due.project_id AND w.bucket = due.bucket
 RETURNING w.project_id, w.bucket, w.pause, w.pages
 `
 
 type ClaimWatchesParams struct {
 	Buckets []string
-	MaxRows int32
+	Rooms   []int32
 }
 
 type ClaimWatchesRow struct {
@@ -150,10 +200,10 @@ type ClaimWatchesRow struct {
 	Pages     int32
 }
 
-// Moves next_look_at on before the look, so that nobody else looks and a hint
-// that comes meanwhile is kept.
+// Up to rooms of each bucket. Moves next_look_at on before the look, so that
+// nobody else looks and a hint that comes meanwhile is kept.
 func (q *Queries) ClaimWatches(ctx context.Context, arg ClaimWatchesParams) ([]ClaimWatchesRow, error) {
-	rows, err := q.db.Query(ctx, claimWatches, arg.Buckets, arg.MaxRows)
+	rows, err := q.db.Query(ctx, claimWatches, arg.Buckets, arg.Rooms)
 	if err != nil {
 		return nil, err
 	}
@@ -193,17 +243,35 @@ func (q *Queries) CountObjects(ctx context.Context, arg CountObjectsParams) (int
 	return count, err
 }
 
-const deleteImage = `-- name: DeleteImage :exec
-DELETE FROM images WHERE id = $1 AND state = 'Removed'
+const faultyLook = `-- name: FaultyLook :exec
+UPDATE watches SET pause = $1::interval, fault = $2, next_look_at = greatest(next_look_at, now() + $3::interval)
+WHERE project_id = $4 AND bucket = $5
 `
 
-func (q *Queries) DeleteImage(ctx context.Context, id string) error {
-	_, err := q.db.Exec(ctx, deleteImage, id)
+type FaultyLookParams struct {
+	Pause     time.Duration
+	Fault     string
+	Wait      time.Duration
+	ProjectID string
+	Bucket    string
+}
+
+// A look that failed. The next one comes after a pause that grows and is spread,
+// so that a bucket that comes back is not met by everything at once.
+func (q *Queries) FaultyLook(ctx context.Context, arg FaultyLookParams) error {
+	_, err := q.db.Exec(ctx, faultyLook,
+		arg.Pause,
+		arg.Fault,
+		arg.Wait,
+		arg.ProjectID,
+		arg.Bucket,
+	)
 	return err
 }
 
 const finishLook = `-- name: FinishLook :exec
-UPDATE watches SET pause = $1::interval, pages = $2,
+UPDATE watches SET pause = $1::interval, pages = $2, fault = '',
+       reconcile_at = coalesce(reconcile_at, now() + interval '1 min'),
        next_look_at = least(next_look_at, now() + $1::interval)
 WHERE project_id = $3 AND bucket = $4
 `
@@ -261,6 +329,131 @@ func (q *Queries) HeldETags(ctx context.Context, arg HeldETagsParams) ([]HeldETa
 	return items, nil
 }
 
+const hintImages = `-- name: HintImages :execrows
+INSERT INTO hints (image_id, bucket, project_id, hinted_at)
+SELECT DISTINCT ON (i.id, g.bucket) i.id, g.bucket, i.project_id, clock_timestamp()
+FROM images i JOIN grants g ON g.image_id = i.id AND g.attempt = i.attempt
+WHERE i.project_id = $1 AND i.id = any($2::text[]) AND i.state = 'Invalid'
+  AND (i.bucket IS NULL OR g.bucket = i.bucket)
+ORDER BY i.id, g.bucket
+ON CONFLICT (image_id, bucket) DO UPDATE SET hinted_at = excluded.hinted_at
+`
+
+type HintImagesParams struct {
+	ProjectID string
+	Ids       []string
+}
+
+// The same for images that a client says are there although they are no longer
+// open: the bytes of an expired one may have come late, or others over bad ones.
+func (q *Queries) HintImages(ctx context.Context, arg HintImagesParams) (int64, error) {
+	result, err := q.db.Exec(ctx, hintImages, arg.ProjectID, arg.Ids)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const hintObjects = `-- name: HintObjects :many
+WITH told AS (
+    SELECT unnest($1::text[]) AS project_id, unnest($2::text[]) AS filename, unnest($3::text[]) AS etag
+), known AS (
+    SELECT DISTINCT i.id, i.project_id, i.state IN ('Pending', 'Uploading') AS open
+    FROM told t JOIN images i ON i.project_id = t.project_id AND i.filename = t.filename
+    WHERE i.state <> 'Removed' AND (i.bucket IS NULL OR i.bucket = $4::text)
+      AND (t.etag = '' OR i.etag IS NULL OR lower(i.etag) <> lower(t.etag))
+      AND EXISTS (SELECT 1 FROM grants g WHERE g.image_id = i.id AND g.attempt = i.attempt AND g.bucket = $4::text)
+), hinted AS (
+    INSERT INTO hints (image_id, bucket, project_id, hinted_at)
+    SELECT k.id, $4::text, k.project_id, clock_timestamp() FROM known k WHERE NOT k.open ORDER BY k.id
+    ON CONFLICT (image_id, bucket) DO UPDATE SET hinted_at = excluded.hinted_at
+)
+SELECT k.project_id, count(*) AS n FROM known k GROUP BY k.project_id ORDER BY k.project_id
+`
+
+type HintObjectsParams struct {
+	ProjectIds []string
+	Filenames  []string
+	Etags      []string
+	Bucket     string
+}
+
+type HintObjectsRow struct {
+	ProjectID string
+	N         int64
+}
+
+// Notes hints for those of these files that are an image's and are not known
+// already; open images need none, for every look asks for them.
+func (q *Queries) HintObjects(ctx context.Context, arg HintObjectsParams) ([]HintObjectsRow, error) {
+	rows, err := q.db.Query(ctx, hintObjects,
+		arg.ProjectIds,
+		arg.Filenames,
+		arg.Etags,
+		arg.Bucket,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []HintObjectsRow
+	for rows.Next() {
+		var i HintObjectsRow
+		if err := rows.Scan(&i.ProjectID, &i.N); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const hintedImages = `-- name: HintedImages :many
+SELECT i.id, i.attempt, i.filename, h.hinted_at
+FROM hints h JOIN images i ON i.id = h.image_id
+WHERE h.project_id = $1 AND h.bucket = $2
+`
+
+type HintedImagesParams struct {
+	ProjectID string
+	Bucket    string
+}
+
+type HintedImagesRow struct {
+	ID       string
+	Attempt  int32
+	Filename string
+	HintedAt time.Time
+}
+
+// Others that somebody hinted at.
+func (q *Queries) HintedImages(ctx context.Context, arg HintedImagesParams) ([]HintedImagesRow, error) {
+	rows, err := q.db.Query(ctx, hintedImages, arg.ProjectID, arg.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []HintedImagesRow
+	for rows.Next() {
+		var i HintedImagesRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Attempt,
+			&i.Filename,
+			&i.HintedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const lockWatch = `-- name: LockWatch :one
 SELECT bucket FROM watches WHERE project_id = $1 AND bucket = $2 FOR UPDATE
 `
@@ -299,6 +492,7 @@ type OpenUploadsRow struct {
 	Buckets   []string
 }
 
+// The images that wait for their bytes and have a grant in the bucket.
 func (q *Queries) OpenUploads(ctx context.Context, arg OpenUploadsParams) ([]OpenUploadsRow, error) {
 	rows, err := q.db.Query(ctx, openUploads, arg.ProjectID, arg.Bucket)
 	if err != nil {
@@ -326,12 +520,16 @@ func (q *Queries) OpenUploads(ctx context.Context, arg OpenUploadsParams) ([]Ope
 }
 
 const placesOfImage = `-- name: PlacesOfImage :many
-SELECT DISTINCT g.bucket, CASE
-    WHEN g.attempt > i.attempt THEN attempt_filename(i.declared_sha1, g.attempt, coalesce(substring(i.filename FROM '\.[a-z0-9]+$'), ''))
-    ELSE coalesce(a.filename, i.filename) END::text AS filename
-FROM grants g JOIN images i ON i.id = g.image_id
-LEFT JOIN attempts a ON a.image_id = g.image_id AND a.attempt = g.attempt
-WHERE g.image_id = $1
+WITH named AS (
+    SELECT DISTINCT g.bucket, i.project_id, i.id, CASE
+        WHEN g.attempt > i.attempt THEN attempt_filename(i.declared_sha1, g.attempt, coalesce(substring(i.filename FROM '\.[a-z0-9]+$'), ''))
+        ELSE coalesce(a.filename, i.filename) END::text AS filename
+    FROM grants g JOIN images i ON i.id = g.image_id
+    LEFT JOIN attempts a ON a.image_id = g.image_id AND a.attempt = g.attempt
+    WHERE g.image_id = $1
+)
+SELECT n.bucket, n.filename FROM named n
+WHERE NOT EXISTS (SELECT 1 FROM images o WHERE o.project_id = n.project_id AND o.filename = n.filename AND o.id <> n.id)
 `
 
 type PlacesOfImageRow struct {
@@ -340,7 +538,8 @@ type PlacesOfImageRow struct {
 }
 
 // Every key that a grant of this image ever named, with its bucket. A grant of
-// an attempt that has not come (see SpareGrant) names the key it would have.
+// an attempt that has not come (see SpareGrant) names the key it would have. No
+// two images share a key; should they ever, it is not deleted for the one's sake.
 func (q *Queries) PlacesOfImage(ctx context.Context, imageID string) ([]PlacesOfImageRow, error) {
 	rows, err := q.db.Query(ctx, placesOfImage, imageID)
 	if err != nil {
@@ -362,10 +561,11 @@ func (q *Queries) PlacesOfImage(ctx context.Context, imageID string) ([]PlacesOf
 }
 
 const sleepWatch = `-- name: SleepWatch :execrows
-UPDATE watches w SET next_look_at = NULL
+UPDATE watches w SET next_look_at = NULL, fault = '', reconcile_at = least(w.reconcile_at, now() + interval '1 min')
 WHERE w.project_id = $1 AND w.bucket = $2 AND NOT EXISTS (
     SELECT 1 FROM images i JOIN grants g ON g.image_id = i.id AND g.attempt = i.attempt
     WHERE i.project_id = $1 AND i.state IN ('Pending', 'Uploading') AND g.bucket = $2)
+  AND NOT EXISTS (SELECT 1 FROM hints h WHERE h.project_id = $1 AND h.bucket = $2)
 `
 
 type SleepWatchParams struct {
@@ -373,6 +573,7 @@ type SleepWatchParams struct {
 	Bucket    string
 }
 
+// Until the last grant ends somebody may overwrite what is Ready.
 func (q *Queries) SleepWatch(ctx context.Context, arg SleepWatchParams) (int64, error) {
 	result, err := q.db.Exec(ctx, sleepWatch, arg.ProjectID, arg.Bucket)
 	if err != nil {
@@ -395,6 +596,23 @@ func (q *Queries) SweepImageAgain(ctx context.Context, arg SweepImageAgainParams
 	return err
 }
 
+const takeHints = `-- name: TakeHints :exec
+DELETE FROM hints h USING (SELECT unnest($1::text[]) AS image_id, unnest($2::timestamptz[]) AS hinted_at) t
+WHERE h.image_id = t.image_id AND h.bucket = $3 AND h.hinted_at <= t.hinted_at
+`
+
+type TakeHintsParams struct {
+	ImageIds []string
+	Times    []time.Time
+	Bucket   string
+}
+
+// A hint that came again meanwhile is for the next look.
+func (q *Queries) TakeHints(ctx context.Context, arg TakeHintsParams) error {
+	_, err := q.db.Exec(ctx, takeHints, arg.ImageIds, arg.Times, arg.Bucket)
+	return err
+}
+
 const touchWatches = `-- name: TouchWatches :execrows
 UPDATE watches SET next_look_at = greatest(now(), looked_at + interval '1 s')
 WHERE project_id = $1 AND next_look_at > greatest(now(), looked_at + interval '1 s')
@@ -411,7 +629,7 @@ func (q *Queries) TouchWatches(ctx context.Context, projectID string) (int64, er
 }
 
 const unheldUploads = `-- name: UnheldUploads :many
-SELECT i.id, i.attempt, i.etag::text AS etag, i.object_size::bigint AS object_size
+SELECT i.id, i.attempt, i.bucket::text AS bucket, i.etag::text AS etag, i.object_size::bigint AS object_size
 FROM images i
 JOIN projects p ON p.id = i.project_id AND p.removed_at IS NULL
 LEFT JOIN leases l ON l.image_id = i.id AND l.expires_at > clock_timestamp()
@@ -433,6 +651,7 @@ type UnheldUploadsParams struct {
 type UnheldUploadsRow struct {
 	ID         string
 	Attempt    int32
+	Bucket     string
 	Etag       string
 	ObjectSize int64
 }
@@ -452,6 +671,7 @@ func (q *Queries) UnheldUploads(ctx context.Context, arg UnheldUploadsParams) ([
 		if err := rows.Scan(
 			&i.ID,
 			&i.Attempt,
+			&i.Bucket,
 			&i.Etag,
 			&i.ObjectSize,
 		); err != nil {
