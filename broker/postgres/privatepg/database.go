@@ -2,10 +2,12 @@ package privatepg
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 const (
@@ -14,6 +16,8 @@ const (
 	// whoever started the program first.
 	superuser = "uploadbroker"
 	port      = "5432" // part of the socket's file name, nothing more
+
+	stateDiskFull = "53100" // SQLSTATE; PostgreSQL documentation, appendix A
 )
 
 // dsn says everything that the environment (PGHOST, PGSSLMODE, …) could
@@ -27,6 +31,11 @@ func dsn(socketDir, database string) string {
 		"target_session_attrs": {"any"},
 	}.Encode()
 	return u.String()
+}
+
+func isFullState(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && pe.Code == stateDiskFull
 }
 
 // createDatabase makes the program's database unless it is there.

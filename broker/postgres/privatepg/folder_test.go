@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -202,10 +203,44 @@ func TestInitFailureSaysWhy(t *testing.T) {
 	}
 	program("postgres", "echo 'postgres (PostgreSQL) 17.2'")
 	program("initdb", "echo 'could not write: No space left on device' >&2; exit 1")
-	refused(t, opts, "make a private Postgres database", "No space left on device")
+	refused(t, opts, "the disk that holds "+opts.DataDir+" is full", "free some space", "make a private Postgres database", "No space left on device")
+	if left, _ := filepath.Glob(filepath.Join(opts.DataDir, "pg*")); len(left) != 0 {
+		t.Errorf("it left %v", left)
+	}
+	program("initdb", "echo 'the moon is full' >&2; exit 1")
+	refusedWithout(t, opts, "the disk that holds", "make a private Postgres database", "the moon is full")
 	program("initdb", "mkdir -p \"$2\"; echo 17 >\"$2/PG_VERSION\"")
 	program("postgres", `[ "$1" = --version ] && echo 'postgres (PostgreSQL) 17.2' || { echo 'FATAL:  the moon is full' >&2; exit 1; }`)
 	refused(t, opts, "ended by itself", "the moon is full")
+
+	// Which of its words tell why a server ended.
+	says := func(lines ...string) {
+		program("postgres", `[ "$1" = --version ] && echo 'postgres (PostgreSQL) 17.2' || { cat >&2 <<'.'`+"\n"+strings.Join(lines, "\n")+"\n.\nexit 1; }")
+	}
+	const full = "could not write to file \"pg_wal/xlogtemp.7\": No space left on device"
+	chatter := slices.Repeat([]string{"FATAL:  the database system is starting up"}, 40)
+	says(append([]string{"PANIC:  " + full}, chatter...)...)
+	refused(t, opts, "is full", "free some space", "start uploadbroker again")
+	says("PANIC:  "+full, "LOG:  database system is ready to accept connections", "FATAL:  the moon is full")
+	refusedWithout(t, opts, "the disk that holds", "the moon is full")
+	says("ERROR:  "+full, "FATAL:  the moon is full")
+	refusedWithout(t, opts, "the disk that holds", "the moon is full")
+	says("FATAL:  could not resize shared memory segment \"/PostgreSQL.1\": No space left on device")
+	refusedWithout(t, opts, "the disk that holds", "shared memory")
+}
+
+// refusedWithout is refused, with a message in which these words are not.
+func refusedWithout(t *testing.T, opts privatepg.Options, without string, words ...string) {
+	t.Helper()
+	s, err := privatepg.Start(testContext(t), opts)
+	if err == nil {
+		mustStop(t, s)
+		t.Fatal("it started")
+	}
+	if strings.Contains(err.Error(), without) {
+		t.Errorf("the message has %q: %v", without, err)
+	}
+	refused(t, opts, words...)
 }
 
 func TestStartFailureSaysWhy(t *testing.T) {

@@ -20,9 +20,12 @@ func (h home) initialise(ctx context.Context, opts Options) error {
 	if !h.isNew {
 		return nil
 	}
+	if err := checkSpace(h.pg); err != nil {
+		return err
+	}
 	opts.Log.Info("making a private Postgres database", "folder", h.pg, "version", h.install.major, "user", h.account.name)
 	fresh, err := h.initdb(ctx, opts, "--locale=C.UTF-8")
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && !isFull(err) {
 		// Older systems don't know that locale. C sorts alike, it only knows
 		// no upper and lower case beyond ASCII.
 		fresh, err = h.initdb(ctx, opts, "--no-locale")
@@ -68,6 +71,7 @@ func (h home) initdb(ctx context.Context, opts Options, locale string) (dir stri
 		"-D", dir, "-U", superuser, "-E", "UTF8", locale, "--lc-messages=C",
 		"--data-checksums", "--auth-local=trust", "--auth-host=reject",
 	}
+	args = append(args, segmentArgument(dir)...)
 	if opts.Settings["fsync"] == "off" {
 		args = append(args, "--no-sync")
 	}
@@ -86,7 +90,12 @@ func (h home) initdb(ctx context.Context, opts Options, locale string) (dir stri
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return dir, fmt.Errorf("make a private Postgres database in %s: %w%s", dir, err, out.tail())
+		err = fmt.Errorf("make a private Postgres database in %s: %w%s", dir, err, out.tail())
+		if ctx.Err() == nil && out.saidFull() {
+			// initdb has cleared its files away: what is free now says nothing.
+			err = &fullError{dir: filepath.Dir(dir), free: -1, err: err}
+		}
+		return dir, err
 	}
 	return dir, nil
 }

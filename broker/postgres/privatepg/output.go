@@ -18,6 +18,8 @@ type output struct {
 	mu   sync.Mutex
 	rest []byte // a line that has no end yet
 	last []string
+	full bool // see endedFull
+	said bool // see saidFull
 }
 
 func (o *output) Write(p []byte) (int, error) {
@@ -43,9 +45,17 @@ func (o *output) line(s string) {
 	if len(o.last) > tailLines {
 		o.last = o.last[1:]
 	}
+	severity, _, _ := strings.Cut(s, ":")
+	switch {
+	case saysFull(s):
+		o.said = true
+		o.full = o.full || severity == "FATAL" || severity == "PANIC"
+	case strings.HasSuffix(s, "ready to accept connections"):
+		o.full = false
+	}
 	// FATAL ends one session, which is nothing special; PANIC ends them all.
 	level := slog.LevelDebug
-	switch severity, _, _ := strings.Cut(s, ":"); severity {
+	switch severity {
 	case "WARNING", "ERROR", "FATAL":
 		level = slog.LevelWarn
 	case "PANIC":
@@ -55,6 +65,23 @@ func (o *output) line(s string) {
 		level = slog.LevelDebug // the administrator is our own Stop
 	}
 	o.log.Log(context.Background(), level, "private Postgres: "+s)
+}
+
+// endedFull reports whether the server's end is a full disk's doing: it could not
+// go on for want of space, and has not recovered since. A session's own ERROR is
+// no reason to end.
+func (o *output) endedFull() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.full
+}
+
+// saidFull is the same for a program that has no severities: whether any of its
+// words, however long ago, tell of a full disk.
+func (o *output) saidFull() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.said || saysFull(string(o.rest))
 }
 
 // tail is the end of what was printed, as the end of an error's text.

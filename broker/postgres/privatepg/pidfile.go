@@ -115,11 +115,16 @@ func disown(pg string) error {
 		return err
 	}
 	_, rest, _ := strings.Cut(string(raw), "\n")
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC|syscall.O_NOFOLLOW, 0)
+	f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return fmt.Errorf("mark the dead server's pid file: %w", err)
 	}
-	_, err = f.WriteString(strconv.Itoa(os.Getpid()) + "\n" + rest)
+	// Over the old text, and cut to length only then: on a full disk a file that
+	// was emptied first might stay so, and no server starts beside an empty one.
+	text := strconv.Itoa(os.Getpid()) + "\n" + rest
+	if _, err = f.WriteAt([]byte(text), 0); err == nil {
+		err = f.Truncate(int64(len(text)))
+	}
 	return errors.Join(err, f.Close())
 }
 

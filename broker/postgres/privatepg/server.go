@@ -8,6 +8,10 @@
 // listens on the network. Nothing is ever wiped, except what an interrupted
 // first start left behind in pg.new*, which never held data.
 //
+// A full disk is named as such, with what to do, by Start's error and, when it ends
+// a running server, in the log; a database is not begun where it could not be
+// finished. On disks under 5 GiB the write-ahead log is kept small.
+//
 // Permissions: an ordinary user needs nothing but the right to write the data
 // folder. Postgres refuses to run as root, so root runs it as the user
 // "postgres", else "nobody". Where that user can't reach the data folder
@@ -30,6 +34,7 @@ import (
 	"os/exec"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -58,11 +63,13 @@ type Options struct {
 // Server is a running private Postgres.
 type Server struct {
 	dsn       string
+	pg        string
 	socketDir string
 	log       *slog.Logger
 	process   *os.Process
 	output    *output
 	done      chan struct{}
+	ready     atomic.Bool // Start has succeeded
 	release   []func()
 
 	stopOnce sync.Once
@@ -85,6 +92,9 @@ func Start(ctx context.Context, opts Options) (_ *Server, err error) {
 	defer func() {
 		if err != nil {
 			s.giveBack()
+		}
+		if isFull(err) && !told(err) {
+			err = fullDisk(err, opts.DataDir)
 		}
 	}()
 
@@ -126,18 +136,19 @@ func Start(ctx context.Context, opts Options) (_ *Server, err error) {
 		return nil, err
 	}
 	if err := s.waitReady(ctx, home.pg); err != nil {
-		return nil, errors.Join(err, s.Stop(ctx))
+		return nil, errors.Join(s.Explain(err), s.Stop(ctx))
 	}
 	s.dsn = dsn(s.socketDir, databaseName)
 	if err := createDatabase(ctx, s.socketDir); err != nil {
-		return nil, errors.Join(err, s.Stop(ctx))
+		return nil, errors.Join(s.Explain(err), s.Stop(ctx))
 	}
+	s.ready.Store(true)
 	return s, nil
 }
 
 // launch starts the postmaster and the goroutine that waits for its end.
 func (s *Server) launch(h home, extra map[string]string) error {
-	s.output = &output{log: s.log}
+	s.pg, s.output = h.pg, &output{log: s.log}
 	cmd := exec.Command(h.install.postgres(), h.arguments(s.socketDir, extra)...)
 	cmd.Dir = "/"
 	cmd.Env = environment()
@@ -163,7 +174,7 @@ func (s *Server) launch(h home, extra map[string]string) error {
 		err = cmd.Wait()
 		s.mu.Lock()
 		if !s.stopping {
-			s.exit = fmt.Errorf("the private Postgres ended by itself (%v)%s", exitText(err), s.output.tail())
+			s.exit = s.ended(err)
 		}
 		s.mu.Unlock()
 		close(s.done)
@@ -173,6 +184,19 @@ func (s *Server) launch(h home, extra map[string]string) error {
 	}
 	s.process = cmd.Process
 	return nil
+}
+
+// ended says why a server ended that nobody stopped. What went wrong while it
+// started, Start tells; later only the log can.
+func (s *Server) ended(exit error) error {
+	err := fmt.Errorf("the private Postgres ended by itself (%v)%s", exitText(exit), s.output.tail())
+	if !s.output.endedFull() {
+		return err
+	}
+	if s.ready.Load() {
+		s.log.Error(fullDisk(errors.New("the private Postgres could not write and gave up"), s.pg, s.socketDir).Error())
+	}
+	return fullDisk(err, s.pg, s.socketDir)
 }
 
 // waitReady returns when the server says in its pid file that it takes
@@ -201,6 +225,20 @@ func (s *Server) waitReady(ctx context.Context, pg string) error {
 
 // DSN is what pgx connects with: the Unix socket, database "uploadbroker".
 func (s *Server) DSN() string { return s.dsn }
+
+// Explain names a full disk as the cause of an error that came from the use of the
+// server, where it is, and says what to do; other errors stay as they are. Not all
+// that Postgres says of a full disk has a code of its own, so what fails while there
+// is next to nothing left counts too.
+func (s *Server) Explain(err error) error {
+	if err == nil || told(err) {
+		return err
+	}
+	if free, _, spaceErr := space(s.pg); isFullState(err) || spaceErr == nil && free < nearlyFullBytes {
+		return fullDisk(err, s.pg)
+	}
+	return err
+}
 
 // Done is closed when the server has ended, for whatever reason.
 func (s *Server) Done() <-chan struct{} { return s.done }

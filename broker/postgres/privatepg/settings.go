@@ -41,6 +41,7 @@ func (h home) arguments(socketDir string, extra map[string]string) []string {
 		"log_statement":           "none",
 		"lc_messages":             "C",
 	}
+	maps.Copy(settings, logSettings(h.pg))
 	maps.Copy(settings, extra)
 	args := []string{"-D", h.pg}
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
