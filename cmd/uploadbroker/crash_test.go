@@ -49,7 +49,7 @@ func TestKill9AtRandomMoments(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), crashLimit)
 	defer cancel()
 
-	data := reachableData(t)
+	data := dataFolder(t)
 	begun := time.Now()
 	s := start(t, data)
 	startTook := time.Since(begun)

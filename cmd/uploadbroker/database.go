@@ -56,8 +56,12 @@ const (
 )
 
 // patiently runs f again while the database does not answer: after a power cut all
-// machines start at the same time. What will not pass is an error at once.
-func patiently(ctx context.Context, log *slog.Logger, f func() error) error {
+// machines start at the same time. What will not pass is an error at once; so is
+// all that the private one says, which runs already.
+func (d *database) patiently(ctx context.Context, log *slog.Logger, f func() error) error {
+	if d.private != nil {
+		return d.private.Explain(f())
+	}
 	began, told := time.Now(), false
 	for {
 		err := f()

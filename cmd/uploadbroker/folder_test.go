@@ -13,7 +13,7 @@ import (
 
 // TestFolderOfAnotherMajorIsRefused by the program, with nothing changed.
 func TestFolderOfAnotherMajorIsRefused(t *testing.T) {
-	data := reachableData(t)
+	data := dataFolder(t)
 	start(t, data).stop()
 	if err := os.WriteFile(filepath.Join(data, "pg", "PG_VERSION"), []byte("99\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -34,7 +34,7 @@ func TestFolderOfAnotherMajorIsRefused(t *testing.T) {
 // TestFolderInUseIsLeftAlone: a second server changes nothing, not even who is said
 // to hold the folder.
 func TestFolderInUseIsLeftAlone(t *testing.T) {
-	data := reachableData(t)
+	data := dataFolder(t)
 	s := start(t, data)
 	postmaster := s.postmaster()
 	names := func() string {
@@ -64,15 +64,6 @@ func TestFolderInUseIsLeftAlone(t *testing.T) {
 	if code := s.call("GET", "/readyz", nil, nil); code != http.StatusOK {
 		t.Errorf("the first server answers %d since", code)
 	}
-}
-
-// reachableData is a data folder in which the database is too, also when root runs
-// the tests.
-func reachableData(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	reachableFor(t, dir)
-	return filepath.Join(dir, "data")
 }
 
 // listing tells the whole of a folder: names, modes, sizes and times, but not of

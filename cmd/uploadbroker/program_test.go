@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -17,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -58,9 +60,14 @@ func (l *transcript) String() string {
 	return l.text.String()
 }
 
-// dataFolder is a folder that the private Postgres's user can reach, also when
-// the tests run as root. t.TempDir is, for TMPDIR is.
-func dataFolder(t testing.TB) string { return filepath.Join(t.TempDir(), "data") }
+// dataFolder is a data folder in which the database is too, also when root runs the
+// tests: the private Postgres's user can reach it.
+func dataFolder(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	reachableFor(t, dir)
+	return filepath.Join(dir, "data")
+}
 
 // start serves from a data folder on a port of the kernel's choice.
 func start(t testing.TB, data string, flags ...string) *server {
@@ -165,7 +172,19 @@ func (s *server) postmaster() int {
 	return pid
 }
 
-func alive(pid int) bool { return pid > 0 && syscall.Kill(pid, 0) == nil }
+// alive reports whether a process runs. One that ended and that nobody has asked
+// about, as in a container whose first process is no init, does not.
+func alive(pid int) bool {
+	if pid <= 0 || syscall.Kill(pid, 0) != nil {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist) || runtime.GOOS != "linux"
+	}
+	_, state, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(state, "Z")
+}
 
 // client runs a client or operator command against the server and returns its
 // exit code and what it printed.

@@ -88,14 +88,14 @@ func (s *serveCmd) Run(ctx context.Context, io stdio) error {
 	defer a.close()
 	a.load, a.hangup = load, hangup
 	var boot broker.Bootstrapped
-	if err := patiently(ctx, log, func() (err error) {
+	if err := a.db.patiently(ctx, log, func() (err error) {
 		boot, err = a.keys.Bootstrap(ctx, s.BootstrapKey)
 		return err
 	}); err != nil {
 		return err
 	}
 	return a.serve(ctx, listener, !s.NoWorker, func() error {
-		return patiently(ctx, log, func() error { return a.greet(ctx, io.Out, listener.Addr(), boot, s.LAN) })
+		return a.db.patiently(ctx, log, func() error { return a.greet(ctx, io.Out, listener.Addr(), boot, s.LAN) })
 	})
 }
 
@@ -144,7 +144,7 @@ func openApp(ctx context.Context, c config, log *slog.Logger) (_ *app, err error
 	if a.db, err = openDatabase(ctx, c, log); err != nil {
 		return nil, err
 	}
-	if err = patiently(ctx, log, func() error { return a.db.Migrate(ctx) }); err != nil {
+	if err = a.db.patiently(ctx, log, func() error { return a.db.Migrate(ctx) }); err != nil {
 		return nil, err
 	}
 	a.metrics.watchPool(a.db.Pool())
@@ -269,7 +269,13 @@ func (a *app) serve(ctx context.Context, l net.Listener, work bool, ready func()
 		return nil
 	})
 	if work {
-		g.Go(func() error { return a.worker.Run(ctx) })
+		g.Go(func() error {
+			err := a.worker.Run(ctx)
+			if err != nil && a.db.private != nil {
+				err = a.db.private.Explain(err)
+			}
+			return err
+		})
 	}
 	if a.load != nil {
 		g.Go(func() error { return a.reloadOnHangup(ctx, a.hangup) })

@@ -241,7 +241,8 @@ func TestAsOrdinaryUser(t *testing.T) {
 
 // reachableFor opens the test's own folders for passing through, which the testing
 // package makes for their owner alone.
-func reachableFor(t *testing.T, dir string) {
+func reachableFor(t testing.TB, dir string) {
+	t.Helper()
 	for d := dir; d != "/" && d != os.TempDir(); d = filepath.Dir(d) {
 		if err := os.Chmod(d, 0o755); err != nil {
 			t.Fatal(err)
