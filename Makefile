@@ -101,8 +101,7 @@ bench: ## registration, look-ups, nearest, presigning, files to Ready, beside na
 	@./deploy/setup.sh run
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 30m ./cmd/uploadbroker ./storage/s3 ./geoip
 
-# Each client has a connection of its own at each end: about six open files for
-# each, half of them the server's.
+# go test's own limit is off, as for the soak.
 .PHONY: bench-load
 bench-load: ## 1,000 clients for a minute on the whole product: no error, no lost image (LOADTIME, LOADCLIENTS)
 	@./deploy/setup.sh run
