@@ -75,9 +75,7 @@ func TestKill9AtRandomMoments(t *testing.T) {
 		}
 		s.kill()
 		w.at("")
-		w.cli.Lock() // a command that found no server has the folder for a moment
-		w.cli.Unlock()
-		s = begin(t, data, nil, nil, "--listen", "127.0.0.1:0")
+		s = w.begin()
 	}
 	s.waitReady()
 	w.at(s.url)
@@ -91,6 +89,14 @@ func TestKill9AtRandomMoments(t *testing.T) {
 	if code := s.stop(); code != 0 {
 		t.Errorf("Ctrl-C ended it with %d:\n%s", code, s.out)
 	}
+}
+
+// begin starts a server when no command has the folder: one that found no server
+// has it for a moment.
+func (w *crashWorld) begin() *server {
+	w.cli.Lock()
+	defer w.cli.Unlock()
+	return begin(w.t, w.data, nil, nil, "--listen", "127.0.0.1:0")
 }
 
 // crashWorld is what the clients know together: above all what was acknowledged.
