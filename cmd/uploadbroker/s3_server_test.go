@@ -65,7 +65,7 @@ func (s *s3Server) run() {
 	s.t.Helper()
 	s.cmd = exec.Command(os.Args[0])
 	s.cmd.Env = []string{beS3 + "=" + strings.TrimPrefix(s.endpoint, "http://") + " " + s.dir, "TMPDIR=" + os.TempDir()}
-	s.cmd.Stderr = os.Stderr
+	s.cmd.Stderr = s.t.Output()
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
