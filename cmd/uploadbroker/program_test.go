@@ -160,7 +160,7 @@ func (s *server) wait() int {
 func (s *server) postmaster() int {
 	dir := filepath.Join(s.data, "pg")
 	if where, err := os.ReadFile(filepath.Join(s.data, "pg-location")); err == nil {
-		dir = strings.TrimSpace(string(where))
+		dir, _, _ = strings.Cut(strings.TrimSpace(string(where)), "\n")
 	}
 	f, err := os.Open(filepath.Join(dir, "postmaster.pid"))
 	if err != nil {
