@@ -123,6 +123,9 @@ func (w *Worker) validate(ctx context.Context, j postgres.Judging, slot *slot) e
 	defer w.release(ctx, j)
 	if died != "" { // who dies at it can't count that himself
 		n, since, err := w.Store.CheckFailed(ctx, j, w.Now())
+		if broker.CodeOf(err) == broker.CodeNotFound {
+			return nil // it moved on meanwhile
+		}
 		if err != nil {
 			return err
 		}
