@@ -59,7 +59,7 @@ test: ## set up, then every test with the race detector
 MINIO_VERSION := v0.0.0-20260212201848-7aac2a2c5b7c
 
 .PHONY: test-minio
-test-minio: ## build MinIO from its module once, then the bucket tests on it
+test-minio: ## build MinIO from its module once, then the tests of buckets and their events on it
 	@./deploy/setup.sh test
 	@set -eu; dir="$${XDG_CACHE_HOME:-$$HOME/.cache}/uploadbroker/minio-$(MINIO_VERSION)"; \
 	if ! [ -x "$$dir/minio" ]; then \
@@ -70,7 +70,7 @@ test-minio: ## build MinIO from its module once, then the bucket tests on it
 		mv "$$dir/building/minio" "$$dir/minio"; \
 	fi; \
 	UPLOADBROKER_TEST_MINIO="$$dir/minio" REQUIRE=minio CGO_ENABLED=1 \
-		go test -race -count=1 -timeout 9m -run '^TestMinIO$$' $(TESTFLAGS) ./storage/s3
+		go test -race -count=1 -timeout 9m -run '^TestMinIO' $(TESTFLAGS) ./storage/s3 ./cmd/uploadbroker
 
 # go test's own limit is off: the test has limits of its own, which grow with
 # SOAKTIME. Its log is printed as it goes, and a summary at the end.
