@@ -53,11 +53,12 @@ func (v *validation) Work(ctx context.Context, job *river.Job[broker.ValidateArg
 		return err
 	}
 	defer slot.release()
-	if !v.w.trouble.begin(j.Bucket) {
+	leave, ok := v.w.trouble.begin(j.Bucket)
+	if !ok {
 		v.w.release(ctx, j) // of the wait
 		return river.JobSnooze(spread(putOffFor))
 	}
-	defer v.w.trouble.leave(j.Bucket)
+	defer leave()
 	stopping := ctx
 	ctx, cancel := context.WithTimeout(ctx, v.w.timeout(job.Args.SizeBytes))
 	defer cancel()

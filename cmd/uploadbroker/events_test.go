@@ -161,7 +161,7 @@ func fileOf(signed string) string {
 func TestMinIOEvents(t *testing.T) {
 	binary := os.Getenv("UPLOADBROKER_TEST_MINIO")
 	if binary == "" {
-		if slices.Contains(strings.Split(os.Getenv("REQUIRE"), ","), "minio") {
+		if slices.Contains(strings.FieldsFunc(os.Getenv("REQUIRE"), func(r rune) bool { return r == ',' || r == ' ' }), "minio") {
 			t.Fatal("MinIO is required: set UPLOADBROKER_TEST_MINIO to its binary (make test-minio does)")
 		}
 		t.Skip("no MinIO: set UPLOADBROKER_TEST_MINIO to its binary, or run make test-minio")
