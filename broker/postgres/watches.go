@@ -110,15 +110,29 @@ func (s *Store) Sleep(ctx context.Context, w Watch) error {
 	})
 }
 
+// Comparison is a place whose etags are to be compared.
+type Comparison struct {
+	ProjectID string
+	Bucket    string
+	Granted   bool // a grant may still overwrite something, so another one follows
+	Sweep     bool // what serves no image any more is to be deleted, too
+}
+
 // ClaimReconciles returns places whose etags are to be compared: once a day, and
 // more often while a grant may still overwrite something.
-func (s *Store) ClaimReconciles(ctx context.Context, buckets []string, max int) ([]Watch, error) {
+func (s *Store) ClaimReconciles(ctx context.Context, buckets []string, max int) ([]Comparison, error) {
 	rows, err := s.q.ClaimReconciles(ctx, sqlc.ClaimReconcilesParams{Buckets: buckets, MaxRows: int32(max)})
-	watches := make([]Watch, len(rows))
+	due := make([]Comparison, len(rows))
 	for i, r := range rows {
-		watches[i] = Watch{ProjectID: r.ProjectID, Bucket: r.Bucket}
+		due[i] = Comparison{ProjectID: r.ProjectID, Bucket: r.Bucket, Granted: r.Granted, Sweep: r.Sweep}
 	}
-	return watches, wrap(err)
+	return due, wrap(err)
+}
+
+// FinishReconcile ends a comparison that came to its end and after which nobody
+// could write; the next one is due in a day.
+func (s *Store) FinishReconcile(ctx context.Context, c Comparison) error {
+	return wrap(s.q.FinishReconcile(ctx, sqlc.FinishReconcileParams{ProjectID: c.ProjectID, Bucket: c.Bucket}))
 }
 
 // HeldETags returns, of these file names, the etags that images hold in the

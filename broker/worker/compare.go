@@ -19,16 +19,20 @@ const compareTime = 10 * time.Minute
 // is out.
 func (w *Worker) reconcileDue(ctx context.Context) error {
 	for symbol, room := range w.compares.free(w.buckets.Load().symbols) {
-		watches, err := w.Store.ClaimReconciles(ctx, []string{symbol}, room)
+		due, err := w.Store.ClaimReconciles(ctx, []string{symbol}, room)
 		if err != nil {
 			return err
 		}
-		for _, watch := range watches {
+		for _, c := range due {
 			w.compares.begin(symbol, func() {
 				ctx, cancel := context.WithTimeout(ctx, compareTime)
 				defer cancel()
-				if _, err := w.Reconcile(ctx, watch.ProjectID, symbol); err != nil && !errors.Is(err, context.Canceled) {
-					w.Log.Error("could not compare etags; it is tried again", "at", watch.ProjectID+" in "+symbol, "err", err)
+				_, err := w.compare(ctx, c.ProjectID, symbol, c.Sweep)
+				if err == nil && !c.Granted {
+					err = w.Store.FinishReconcile(ctx, c)
+				}
+				if err != nil && !errors.Is(err, context.Canceled) {
+					w.Log.Error("could not compare etags; it is tried again in some minutes", "at", c.ProjectID+" in "+symbol, "err", err)
 				}
 			})
 		}
@@ -39,6 +43,11 @@ func (w *Worker) reconcileDue(ctx context.Context) error {
 // Reconcile compares one prefix at once and returns how many images moved. What the
 // same LIST shows to be over is deleted.
 func (w *Worker) Reconcile(ctx context.Context, projectID, symbol string) (int, error) {
+	return w.compare(ctx, projectID, symbol, true)
+}
+
+// compare is Reconcile, which need not delete anything.
+func (w *Worker) compare(ctx context.Context, projectID, symbol string, sweep bool) (int, error) {
 	b, ok := w.Bucket(symbol)
 	if !ok {
 		return 0, broker.Errorf(broker.CodeUnknownBucket, "no bucket %s is configured", symbol)
@@ -62,12 +71,17 @@ func (w *Worker) Reconcile(ctx context.Context, projectID, symbol string) (int, 
 		if err != nil {
 			return moved, err
 		}
-		if _, err := w.sweepPage(ctx, b, projectID, objects); err != nil {
-			return moved, err
+		if sweep {
+			if _, err := w.sweepPage(ctx, b, projectID, objects); err != nil {
+				return moved, err
+			}
 		}
 		if len(objects) < listPage {
 			break
 		}
+	}
+	if !sweep {
+		return moved, nil
 	}
 	_, err := w.sweepMultiparts(ctx, b, projectID)
 	return moved, err

@@ -3,10 +3,13 @@ package worker_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/uploadbroker/uploadbroker/broker"
+	"github.com/uploadbroker/uploadbroker/broker/worker"
+	"github.com/uploadbroker/uploadbroker/storage"
 )
 
 // expire lets an image's grants end and looks.
@@ -225,6 +228,77 @@ func TestOverwrittenAfterReady(t *testing.T) {
 	compare()
 	if n := w.count(t, `watches WHERE reconcile_at IS NULL`); n != 1 {
 		t.Error("it is compared for ever though nobody may write")
+	}
+}
+
+// TestAComparisonThatFails is due again soon, also the last one, after which nobody
+// may write.
+func TestAComparisonThatFails(t *testing.T) {
+	w := newWorld(t)
+	p := w.project(t)
+	data := photo(1)
+	img := w.ready(t, w.register(t, p, "A", data)[0], data)
+	put(t, w.a, img.Key(), []byte("something else"))
+	w.exec(t, `UPDATE grants SET issued_at = now() - interval '2 h', expires_at = now() - interval '1 h'`)
+	w.exec(t, `UPDATE watches SET reconcile_at = now(), reconciled_at = now(), next_look_at = NULL`)
+	w.a.failing(func(string, string) error { return errFault })
+	if err := w.ReconcileDue(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.wantState(t, img, broker.StateReady)
+	if n := w.count(t, `watches WHERE bucket = 'A' AND reconcile_at BETWEEN now() AND now() + interval '10 min'`); n != 1 {
+		t.Fatal("nobody compares again before the next day")
+	}
+	w.a.failing(nil)
+	w.exec(t, `UPDATE watches SET reconcile_at = now()`)
+	if err := w.ReconcileDue(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.wantState(t, img, broker.StateUploaded)
+	if n := w.count(t, `watches WHERE bucket = 'A' AND reconcile_at IS NULL`); n != 1 {
+		t.Error("it is compared on and on though nobody may write")
+	}
+}
+
+// sweptDriver is the embedded bucket, which counts how often it is asked for uploads
+// that were never finished: once for each sweep of a prefix.
+type sweptDriver struct {
+	*faultyDriver
+	sweeps atomic.Int64
+}
+
+func (d *sweptDriver) ListMultiparts(ctx context.Context, prefix string) ([]storage.Multipart, error) {
+	d.sweeps.Add(1)
+	return d.faultyDriver.ListMultiparts(ctx, prefix)
+}
+
+// TestAComparisonSweepsOnceADay, however often it runs while grants live.
+func TestAComparisonSweepsOnceADay(t *testing.T) {
+	w := newWorld(t)
+	counting := &sweptDriver{faultyDriver: w.a}
+	sweeper := w.newWorker(t, bucketOver(t, "A", counting))
+	sweeper.Retention = worker.Retention{Orphans: time.Hour}
+	w.register(t, w.project(t), "A", photo(1))
+	compare := func(times int) {
+		t.Helper()
+		for range times {
+			w.exec(t, `UPDATE watches SET reconcile_at = now()`)
+			if err := sweeper.ReconcileDue(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	w.a.counted("list")
+	compare(3)
+	if swept, listed := counting.sweeps.Load(), w.a.counted("list"); swept != 1 || listed != 3 {
+		t.Errorf("%d of %d comparisons swept", swept, listed)
+	}
+	w.exec(t, `UPDATE watches SET swept_at = now() - interval '23 h'`)
+	compare(1)
+	w.exec(t, `UPDATE watches SET swept_at = now() - interval '25 h'`)
+	compare(2)
+	if swept := counting.sweeps.Load(); swept != 2 {
+		t.Errorf("after a day %d sweeps", swept)
 	}
 }
 

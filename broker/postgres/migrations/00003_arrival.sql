@@ -21,10 +21,13 @@ CREATE TABLE event_secrets (
 );
 
 -- reconcile_at: when etags are compared next, earlier than a day after the last
--- time, because somebody may still overwrite what is Ready. fault: why the last
--- look failed, in words for an operator; '' when it did not.
+-- time, because somebody may still overwrite what is Ready, or because the last
+-- comparison did not come to its end. swept_at: when what serves no image any more
+-- was last deleted there. fault: why the last look failed, in words for an
+-- operator; '' when it did not.
 ALTER TABLE watches
     ADD COLUMN reconcile_at timestamptz,
+    ADD COLUMN swept_at timestamptz NOT NULL DEFAULT 'epoch',
     ADD COLUMN looks bigint NOT NULL DEFAULT 0,
     ADD COLUMN fault text NOT NULL DEFAULT '';
 CREATE INDEX watches_reconcile_at ON watches (reconcile_at) WHERE reconcile_at IS NOT NULL;

@@ -128,11 +128,14 @@ WHERE w.project_id = @project_id AND w.bucket = @bucket AND NOT EXISTS (
 -- name: ClaimReconciles :many
 -- Places whose etags were last compared a day ago, or earlier where a grant may
 -- still overwrite something: then every minute, every ten for a long prefix, and
--- once more when the last grant is over.
-UPDATE watches w SET reconciled_at = now(), reconcile_at = CASE
-    WHEN g.ends > now() THEN least(g.ends, now() + least(greatest(w.pages, 1) * interval '6 s' + interval '54 s', interval '10 min'))
-    END
-FROM (SELECT d.project_id, d.bucket FROM watches d JOIN projects p ON p.id = d.project_id
+-- once more when the last grant is over. A comparison that does not come to its
+-- end is due again in ten minutes. sweep is true once a day.
+UPDATE watches w SET reconciled_at = now(), swept_at = CASE WHEN due.sweep THEN now() ELSE w.swept_at END,
+    reconcile_at = CASE WHEN g.ends > now()
+        THEN least(g.ends, now() + least(greatest(w.pages, 1) * interval '6 s' + interval '54 s', interval '10 min'))
+        ELSE now() + interval '10 min' END
+FROM (SELECT d.project_id, d.bucket, d.swept_at < now() - interval '24 h' AS sweep
+      FROM watches d JOIN projects p ON p.id = d.project_id
       WHERE (d.reconcile_at <= now() OR d.reconciled_at < now() - interval '24 h')
         AND d.bucket = any(@buckets::text[]) AND p.removed_at IS NULL
       ORDER BY d.reconciled_at LIMIT @max_rows FOR NO KEY UPDATE OF d SKIP LOCKED) due
@@ -140,7 +143,14 @@ CROSS JOIN LATERAL (
     SELECT coalesce(max(x.expires_at), 'epoch') + interval '5 min' AS ends FROM grants x
     WHERE x.project_id = due.project_id AND x.expires_at > now() - interval '5 min') g
 WHERE w.project_id = due.project_id AND w.bucket = due.bucket
-RETURNING w.project_id, w.bucket;
+RETURNING w.project_id, w.bucket, due.sweep::boolean AS sweep, (g.ends > now())::boolean AS granted;
+
+-- name: FinishReconcile :exec
+-- Nobody could write when this comparison began: nothing is left to compare before
+-- the next day. One that somebody called for meanwhile stays due.
+UPDATE watches w SET reconcile_at = NULL
+WHERE w.project_id = @project_id AND w.bucket = @bucket AND w.reconcile_at > now() + interval '1 min'
+  AND NOT EXISTS (SELECT 1 FROM grants x WHERE x.project_id = @project_id AND x.expires_at > now() - interval '5 min');
 
 -- name: ClaimRemovedImages :many
 -- Removed images whose objects are due for deletion, of projects that live on.

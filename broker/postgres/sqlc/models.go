@@ -178,6 +178,7 @@ type Watch struct {
 	Pages        int32
 	ReconciledAt time.Time
 	ReconcileAt  *time.Time
+	SweptAt      time.Time
 	Looks        int64
 	Fault        string
 }

@@ -65,10 +65,12 @@ func (q *Queries) CallWatchesOf(ctx context.Context, arg CallWatchesOfParams) er
 }
 
 const claimReconciles = `-- name: ClaimReconciles :many
-UPDATE watches w SET reconciled_at = now(), reconcile_at = CASE
-    WHEN g.ends > now() THEN least(g.ends, now() + least(greatest(w.pages, 1) * interval '6 s' + interval '54 s', interval '10 min'))
-    END
-FROM (SELECT d.project_id, d.bucket FROM watches d JOIN projects p ON p.id = d.project_id
+UPDATE watches w SET reconciled_at = now(), swept_at = CASE WHEN due.sweep THEN now() ELSE w.swept_at END,
+    reconcile_at = CASE WHEN g.ends > now()
+        THEN least(g.ends, now() + least(greatest(w.pages, 1) * interval '6 s' + interval '54 s', interval '10 min'))
+        ELSE now() + interval '10 min' END
+FROM (SELECT d.project_id, d.bucket, d.swept_at < now() - interval '24 h' AS sweep
+      FROM watches d JOIN projects p ON p.id = d.project_id
       WHERE (d.reconcile_at <= now() OR d.reconciled_at < now() - interval '24 h')
         AND d.bucket = any($1::text[]) AND p.removed_at IS NULL
       ORDER BY d.reconciled_at LIMIT $2 FOR NO KEY UPDATE OF d SKIP LOCKED) due
@@ -76,7 +78,7 @@ CROSS JOIN LATERAL (
     SELECT coalesce(max(x.expires_at), 'epoch') + interval '5 min' AS ends FROM grants x
     WHERE x.project_id = due.project_id AND x.expires_at > now() - interval '5 min') g
 WHERE w.project_id = due.project_id AND w.bucket = due.bucket
-RETURNING w.project_id, w.bucket
+RETURNING w.project_id, w.bucket, due.sweep::boolean AS sweep, (g.ends > now())::boolean AS granted
 `
 
 type ClaimReconcilesParams struct {
@@ -87,11 +89,14 @@ type ClaimReconcilesParams struct {
 type ClaimReconcilesRow struct {
 	ProjectID string
 	Bucket    string
+	Sweep     bool
+	Granted   bool
 }
 
 // Places whose etags were last compared a day ago, or earlier where a grant may
 // still overwrite something: then every minute, every ten for a long prefix, and
-// once more when the last grant is over.
+// once more when the last grant is over. A comparison that does not come to its
+// end is due again in ten minutes. sweep is true once a day.
 func (q *Queries) ClaimReconciles(ctx context.Context, arg ClaimReconcilesParams) ([]ClaimReconcilesRow, error) {
 	rows, err := q.db.Query(ctx, claimReconciles, arg.Buckets, arg.MaxRows)
 	if err != nil {
@@ -101,7 +106,12 @@ func (q *Queries) ClaimReconciles(ctx context.Context, arg ClaimReconcilesParams
 	var items []ClaimReconcilesRow
 	for rows.Next() {
 		var i ClaimReconcilesRow
-		if err := rows.Scan(&i.ProjectID, &i.Bucket); err != nil {
+		if err := rows.Scan(
+			&i.ProjectID,
+			&i.Bucket,
+			&i.Sweep,
+			&i.Granted,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -290,6 +300,24 @@ func (q *Queries) FinishLook(ctx context.Context, arg FinishLookParams) error {
 		arg.ProjectID,
 		arg.Bucket,
 	)
+	return err
+}
+
+const finishReconcile = `-- name: FinishReconcile :exec
+UPDATE watches w SET reconcile_at = NULL
+WHERE w.project_id = $1 AND w.bucket = $2 AND w.reconcile_at > now() + interval '1 min'
+  AND NOT EXISTS (SELECT 1 FROM grants x WHERE x.project_id = $1 AND x.expires_at > now() - interval '5 min')
+`
+
+type FinishReconcileParams struct {
+	ProjectID string
+	Bucket    string
+}
+
+// Nobody could write when this comparison began: nothing is left to compare before
+// the next day. One that somebody called for meanwhile stays due.
+func (q *Queries) FinishReconcile(ctx context.Context, arg FinishReconcileParams) error {
+	_, err := q.db.Exec(ctx, finishReconcile, arg.ProjectID, arg.Bucket)
 	return err
 }
 
