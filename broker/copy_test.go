@@ -145,7 +145,7 @@ func TestNoInstantUpload(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := w.images.Register(t.Context(), by, other.ID, bucket, client, []broker.Entry{e})
+			r, err := w.images.Register(t.Context(), by, other.ID, broker.Target{Bucket: bucket, Client: client}, []broker.Entry{e})
 			if err != nil || r[0].Status != broker.StatusGranted || !r[0].Image.State.Open() {
 				t.Errorf("answered %+v %v", r, err)
 			}
@@ -158,7 +158,7 @@ func TestNoInstantUpload(t *testing.T) {
 		w, copier, _, _ := copyWorld(t)
 		other := w.project(t)
 		tied := w.caller(t, w.ada, broker.NewKey{ProjectID: other.ID})
-		r, err := w.images.Register(t.Context(), tied, other.ID, "", client, []broker.Entry{entry("b.jpg", "a")})
+		r, err := w.images.Register(t.Context(), tied, other.ID, broker.Target{Client: client}, []broker.Entry{entry("b.jpg", "a")})
 		if err != nil || r[0].Status != broker.StatusGranted || len(copier.calls) > 0 {
 			t.Errorf("answered %+v %v, copies %v", r, err, copier.calls)
 		}

@@ -62,7 +62,9 @@ func (i Image) Standing(now time.Time) Standing {
 type Grant struct {
 	Kind    GrantKind
 	Bucket  string
-	Request Request // of kind request
+	Request Request      // of kind request
+	Session CloudSession // of kind session
+	Key     string       // of the object, of kind session
 }
 
 // GrantKind says how a grant is carried out.

@@ -23,9 +23,30 @@ type Bucket struct {
 	Location  *Location    // nil: not known
 	Countries CountryRules // to whom it is offered
 	Signer    PutSigner    // nil: can't presign
+	Sessions  Sessioner    // nil: gives no sessions
 	Linker    Linker       // nil: gives no links
 	Copier    Copier       // nil: can't copy inside itself
 	Events    EventRules
+}
+
+// Gives reports whether the bucket gives grants of a kind; of "", any that clients
+// use.
+func (b Bucket) Gives(kind GrantKind) bool {
+	switch kind {
+	case GrantRequest:
+		return b.Signer != nil
+	case GrantSession:
+		return b.Sessions != nil
+	}
+	return b.Signer != nil || b.Sessions != nil
+}
+
+// usual is the kind of grant that the bucket gives to those who name none.
+func (b Bucket) usual() GrantKind {
+	if b.Sessions != nil {
+		return GrantSession
+	}
+	return GrantRequest
 }
 
 // EventRules say whose word about arrivals in a bucket is taken.
@@ -37,6 +58,14 @@ type EventRules struct {
 // PutSigner presigns the PUT of one object.
 type PutSigner interface {
 	SignPut(ctx context.Context, key string, bind Binding, ttl time.Duration) (Request, error)
+}
+
+// Sessioner gives sessions that write below one prefix.
+type Sessioner interface {
+	// Session returns one that may write objects whose keys begin with prefix,
+	// which ends in "/". It may have been given to others before, and lives for a
+	// while yet.
+	Session(ctx context.Context, prefix string) (CloudSession, error)
 }
 
 // Linker gives links that read one object.
@@ -54,6 +83,13 @@ type Copier interface {
 	// otherwise; CodeNotFound when there is none), over whatever is at to. The
 	// copy outlives a loss of power when Copy returns.
 	Copy(ctx context.Context, from, etag, to string) (copied Seen, err error)
+}
+
+// Target says where a batch of uploads goes.
+type Target struct {
+	Bucket string     // its symbol; "": the nearest to Client that gives such grants
+	Grant  GrantKind  // request or session; "": what the bucket gives by itself
+	Client netip.Addr // where the files are
 }
 
 // NewImage is an entry that was found sound, ready to be stored.
@@ -125,6 +161,10 @@ type ImageStore interface {
 	Touch(ctx context.Context, projectID string) error
 	// ListImages returns a page by id, of one state or of all but Removed.
 	ListImages(ctx context.Context, projectID string, state State, page Page) ([]Image, error)
+	// SessionGiven notes that somebody has a session for a project and a bucket
+	// until a time, without a grant for an image of it: so long what is Ready there
+	// may be overwritten. CodeNotFound when the project was removed meanwhile.
+	SessionGiven(ctx context.Context, projectID, bucket string, until time.Time) error
 	// History returns an image's story, oldest first.
 	History(ctx context.Context, imageID string) ([]HistoryEntry, error)
 	// RemoveImage performs EventRemove.
@@ -167,33 +207,55 @@ func (s *Images) Nearest(by Caller, client netip.Addr) []Bucket {
 	return now.placer.Order(from, open)
 }
 
-// place chooses the bucket of a batch: the one asked for, else the nearest.
-func (s *Images) place(by Caller, client netip.Addr, symbol string) (Bucket, error) {
-	if symbol == "" {
-		for _, b := range s.Nearest(by, client) {
-			if b.Signer != nil {
+// place chooses the bucket of a batch: the one asked for, else the nearest. The
+// target comes back with the bucket's symbol and the kind of its grants.
+func (s *Images) place(by Caller, to Target) (Bucket, Target, error) {
+	if to.Grant != "" && to.Grant != GrantRequest && to.Grant != GrantSession {
+		return Bucket{}, to, Errorf(CodeInvalid, "there is no grant of kind %.100q; it is request or session", to.Grant)
+	}
+	b, err := s.bucketFor(by, to)
+	if to.Bucket = b.Symbol; to.Grant == "" {
+		to.Grant = b.usual()
+	}
+	return b, to, err
+}
+
+func (s *Images) bucketFor(by Caller, to Target) (Bucket, error) {
+	if to.Bucket == "" {
+		nearest := s.Nearest(by, to.Client)
+		for _, b := range nearest {
+			if b.Gives(to.Grant) {
 				return b, nil
 			}
+		}
+		if to.Grant != "" && len(nearest) > 0 {
+			return Bucket{}, Errorf(CodeNotSupported, "no bucket near you gives grants of kind %s; leave the kind out", to.Grant)
 		}
 		return Bucket{}, Errorf(CodeNoBucket, "no bucket takes uploads by this key from where you are; ask the operator")
 	}
 	now := s.Places.now.Load()
-	b, ok := now.find(symbol)
+	b, ok := now.find(to.Bucket)
 	if !ok {
-		return Bucket{}, Errorf(CodeUnknownBucket, "there is no bucket %q; GET /v1/buckets/nearest lists them", symbol)
+		return Bucket{}, Errorf(CodeUnknownBucket, "there is no bucket %.100q; GET /v1/buckets/nearest lists them", to.Bucket)
 	}
 	if !by.MayUse(b.Cloud) {
 		return Bucket{}, Errorf(CodeNotAllowed, "this key is pinned to other clouds than %s", b.Cloud)
 	}
 	if b.Drain {
-		return Bucket{}, Errorf(CodeNoBucket, "the bucket %s takes no new uploads; leave the bucket out to get the nearest", symbol)
+		return Bucket{}, Errorf(CodeNoBucket, "the bucket %s takes no new uploads; leave the bucket out to get the nearest", b.Symbol)
 	}
-	if b.Signer == nil {
-		return Bucket{}, Errorf(CodeNotSupported, "the bucket %s gives no presigned requests", symbol)
+	switch {
+	case b.Gives(to.Grant):
+	case to.Grant == GrantSession:
+		return Bucket{}, Errorf(CodeNotSupported, "the bucket %s gives no sessions; ask for grants of kind request", b.Symbol)
+	case b.Gives(GrantSession):
+		return Bucket{}, Errorf(CodeNotSupported, "the bucket %s gives no presigned requests; ask for grants of kind session", b.Symbol)
+	default:
+		return Bucket{}, Errorf(CodeNotSupported, "the bucket %s gives no presigned requests", b.Symbol)
 	}
 	if b.Countries.Enforce {
-		if country := now.placer.Place(client).Country; !b.Countries.Admit(country) {
-			return Bucket{}, Errorf(CodeNotAllowed, "the bucket %s takes no uploads from %s; leave the bucket out to get the nearest", symbol, countryName(country))
+		if country := now.placer.Place(to.Client).Country; !b.Countries.Admit(country) {
+			return Bucket{}, Errorf(CodeNotAllowed, "the bucket %s takes no uploads from %s; leave the bucket out to get the nearest", b.Symbol, countryName(country))
 		}
 	}
 	return b, nil

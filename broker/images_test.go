@@ -100,7 +100,7 @@ func TestRegrant(t *testing.T) {
 	w.arrive(t, r[1].Image, "Near")
 	w.arrive(t, r[2].Image, "Near", broker.Reasonf(broker.ReasonEmpty, "no bytes"))
 	ids := []string{r[0].Image.ID, r[1].Image.ID, r[2].Image.ID, broker.NewID(w.time()), r[0].Image.ID}
-	got, err := w.images.Regrant(t.Context(), w.by, p.ID, "Far", client, ids)
+	got, err := w.images.Regrant(t.Context(), w.by, p.ID, broker.Target{Bucket: "Far", Client: client}, ids)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestRegrant(t *testing.T) {
 
 	// What is seen in the further bucket decides.
 	w.arrive(t, r[0].Image, "Far")
-	_, err = w.images.Regrant(t.Context(), w.by, p.ID, "Full", client, ids)
+	_, err = w.images.Regrant(t.Context(), w.by, p.ID, broker.Target{Bucket: "Full", Client: client}, ids)
 	wantCode(t, err, broker.CodeNoBucket)
 }
 

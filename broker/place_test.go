@@ -99,7 +99,7 @@ func TestRulesOfCountries(t *testing.T) {
 		{nowhere, "Beijing", broker.CodeNotAllowed, ""}, // not knowing is no permission
 		{nowhere, "Frankfurt", "", "Frankfurt"},
 	} {
-		r, err := w.images.Register(t.Context(), w.by, p.ID, c.bucket, c.client, []broker.Entry{entry("a.jpg", "a")})
+		r, err := w.images.Register(t.Context(), w.by, p.ID, broker.Target{Bucket: c.bucket, Client: c.client}, []broker.Entry{entry("a.jpg", "a")})
 		wantCode(t, err, c.code)
 		if err == nil && (r[0].Grant == nil || r[0].Grant.Bucket != c.chosen) {
 			t.Errorf("%s to %q: %+v, want a grant in %s", c.client, c.bucket, r[0], c.chosen)
@@ -122,7 +122,7 @@ func TestReplacedPlacesHoldAtOnce(t *testing.T) {
 		t.Errorf("One: %+v", r[0])
 	}
 	w.images.Places.Replace(broker.ConfiguredOrder{}, two)
-	_, err := w.images.Register(t.Context(), w.by, p.ID, "One", client, []broker.Entry{entry("a.jpg", "a")})
+	_, err := w.images.Register(t.Context(), w.by, p.ID, broker.Target{Bucket: "One", Client: client}, []broker.Entry{entry("a.jpg", "a")})
 	wantCode(t, err, broker.CodeUnknownBucket)
 	if r := w.register(t, p, "", entry("a.jpg", "a")); r[0].Grant == nil || r[0].Grant.Bucket != "Two" {
 		t.Errorf("nearest: %+v", r[0])

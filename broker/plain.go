@@ -34,7 +34,7 @@ func (s *Images) RegisterPlain(ctx context.Context, by Caller, projectID string,
 	if _, err := s.open(ctx, by, ScopeUpload, projectID); err != nil {
 		return Image{}, nil, err
 	}
-	place, err := s.placeIn(by, client, cloud, bucket)
+	place, err := s.placeIn(by, cloud, Target{Bucket: bucket, Grant: GrantRequest, Client: client})
 	if err != nil {
 		return Image{}, nil, err
 	}
@@ -42,7 +42,7 @@ func (s *Images) RegisterPlain(ctx context.Context, by Caller, projectID string,
 	if err != nil {
 		return Image{}, nil, err
 	}
-	batch := s.batch(by, projectID, place)
+	batch := s.batch(by, projectID, place, GrantRequest)
 	var img Image
 	if want.Image {
 		entry.ID = NewID(batch.Now)
@@ -66,12 +66,13 @@ func (s *Images) RegisterPlain(ctx context.Context, by Caller, projectID string,
 }
 
 // placeIn is place for a bucket that has to be of a cloud.
-func (s *Images) placeIn(by Caller, client netip.Addr, cloud Cloud, bucket string) (Bucket, error) {
-	b, ok := s.Places.now.Load().find(bucket)
+func (s *Images) placeIn(by Caller, cloud Cloud, to Target) (Bucket, error) {
+	b, ok := s.Places.now.Load().find(to.Bucket)
 	if !ok || b.Cloud != cloud {
-		return Bucket{}, Errorf(CodeUnknownBucket, "there is no %s bucket %.100q; getGeoIPInfo{nearestBuckets{bucket cloud}} lists the buckets and their clouds", cloud, bucket)
+		return Bucket{}, Errorf(CodeUnknownBucket, "there is no %s bucket %.100q; getGeoIPInfo{nearestBuckets{bucket cloud}} lists the buckets and their clouds", cloud, to.Bucket)
 	}
-	return s.place(by, client, bucket)
+	b, _, err := s.place(by, to)
+	return b, err
 }
 
 // plainImage checks one entry.
@@ -160,12 +161,12 @@ func (s *Images) RegisterURL(ctx context.Context, by Caller, projectID string, c
 	if err != nil {
 		return Image{}, err
 	}
-	place, err := s.place(by, client, "")
+	place, _, err := s.place(by, Target{Client: client})
 	if err != nil {
 		return Image{}, err
 	}
-	batch := s.batch(by, projectID, place)
-	batch.Kind, batch.FetchURL = GrantFetch, checked
+	batch := s.batch(by, projectID, place, GrantFetch)
+	batch.FetchURL = checked
 	entry.ID, entry.Start = NewID(batch.Now), true
 	batch.Images = []NewImage{entry}
 	return s.registerOne(ctx, batch)

@@ -2,12 +2,11 @@ package broker
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 )
 
 // Register answers each entry of a batch on its own: the bytes exist, here is a
-// grant, or a problem. bucket is a symbol, or "" for the nearest to client.
+// grant, or a problem. Grants of kind session share one session.
 //
 // An error of Register itself means that nothing was registered: the project is
 // not the caller's, the key lacks the right, the batch is too large, or no
@@ -15,7 +14,7 @@ import (
 //
 // Bytes that the same owner has Ready in another project of the same bucket are
 // copied there by the bucket itself, and exist.
-func (s *Images) Register(ctx context.Context, by Caller, projectID, bucket string, client netip.Addr, entries []Entry) ([]Registered, error) {
+func (s *Images) Register(ctx context.Context, by Caller, projectID string, to Target, entries []Entry) ([]Registered, error) {
 	project, err := s.open(ctx, by, ScopeUpload, projectID)
 	if err != nil {
 		return nil, err
@@ -23,14 +22,14 @@ func (s *Images) Register(ctx context.Context, by Caller, projectID, bucket stri
 	if err := s.checkBatch(len(entries)); err != nil {
 		return nil, err
 	}
-	place, err := s.place(by, client, bucket)
+	place, to, err := s.place(by, to)
 	if err != nil {
 		return nil, err
 	}
 
 	now := s.Now()
 	results := make([]Registered, len(entries))
-	batch := s.batch(by, projectID, place)
+	batch := s.batch(by, projectID, place, to.Grant)
 	row := make([]int, len(entries)) // index in batch.Images, -1: a problem
 	byDigest := map[SHA1]int{}
 	copyable := map[SHA1]bool{}
@@ -59,26 +58,27 @@ func (s *Images) Register(ctx context.Context, by Caller, projectID, bucket stri
 		return nil, err
 	}
 	s.copyPresent(ctx, by, project, place, images, copyable)
+	g := &granter{place: place, kind: to.Grant}
 	for i, e := range entries {
 		if row[i] < 0 {
 			continue
 		}
-		results[i] = s.answer(ctx, images[row[i]], place, e)
+		results[i] = s.answer(ctx, images[row[i]], g, e)
 	}
 	return results, nil
 }
 
 // Regrant gives open images a fresh grant each.
-func (s *Images) Regrant(ctx context.Context, by Caller, projectID, bucket string, client netip.Addr, ids []string) ([]Registered, error) {
+func (s *Images) Regrant(ctx context.Context, by Caller, projectID string, to Target, ids []string) ([]Registered, error) {
 	images, err := s.batchByID(ctx, by, projectID, ids)
 	if err != nil {
 		return nil, err
 	}
-	place, err := s.place(by, client, bucket)
+	place, to, err := s.place(by, to)
 	if err != nil {
 		return nil, err
 	}
-	batch := s.batch(by, projectID, place)
+	batch := s.batch(by, projectID, place, to.Grant)
 	for _, img := range images {
 		if img.State.Open() {
 			batch.Images = append(batch.Images, NewImage{ID: img.ID})
@@ -101,13 +101,14 @@ func (s *Images) Regrant(ctx context.Context, by Caller, projectID, bucket strin
 		}
 	}
 	results := make([]Registered, len(ids))
+	g := &granter{place: place, kind: to.Grant}
 	for i, id := range ids {
 		img, ok := images[id]
 		switch {
 		case !ok:
 			results[i] = Registered{Status: StatusProblem, Err: errNoImage(id)}
 		case granted[id]:
-			results[i] = s.grant(ctx, img, place, s.binding(img, img.Type))
+			results[i] = g.grant(ctx, img, Binding{SizeBytes: img.SizeBytes, SHA1: img.SHA1, ContentType: img.Type})
 		case img.State == StateUploaded || img.State == StateReady:
 			results[i] = Registered{Status: StatusExists, Image: img}
 		case img.State == StateInvalid:
@@ -217,16 +218,16 @@ func (s *Images) newImage(e Entry) (NewImage, error) {
 	}, nil
 }
 
-func (s *Images) batch(by Caller, projectID string, place Bucket) RegisterBatch {
+func (s *Images) batch(by Caller, projectID string, place Bucket, kind GrantKind) RegisterBatch {
 	now := s.Now()
 	return RegisterBatch{
-		ProjectID: projectID, Bucket: place.Symbol, Kind: GrantRequest,
+		ProjectID: projectID, Bucket: place.Symbol, Kind: kind,
 		Now: now, ExpiresAt: now.Add(place.GrantTTL), By: by,
 	}
 }
 
 // answer turns a stored image into the answer of an entry.
-func (s *Images) answer(ctx context.Context, img Image, place Bucket, e Entry) Registered {
+func (s *Images) answer(ctx context.Context, img Image, g *granter, e Entry) Registered {
 	if !img.State.Open() {
 		return Registered{Status: StatusExists, Image: img}
 	}
@@ -238,23 +239,7 @@ func (s *Images) answer(ctx context.Context, img Image, place Bucket, e Entry) R
 	if typ == "" {
 		typ = TypeOf(e.Name)
 	}
-	return s.grant(ctx, img, place, Binding{SizeBytes: e.SizeBytes, SHA1: img.SHA1, ContentType: typ})
-}
-
-// binding binds a grant to what was declared of the image.
-func (s *Images) binding(img Image, typ string) Binding {
-	return Binding{SizeBytes: img.SizeBytes, SHA1: img.SHA1, ContentType: typ}
-}
-
-func (s *Images) grant(ctx context.Context, img Image, place Bucket, bind Binding) Registered {
-	req, err := place.Signer.SignPut(ctx, img.Key(), bind, place.GrantTTL)
-	if err != nil {
-		return Registered{Status: StatusProblem, Image: img, Err: err}
-	}
-	return Registered{
-		Status: StatusGranted, Image: img,
-		Grant: &Grant{Kind: GrantRequest, Bucket: place.Symbol, Request: req},
-	}
+	return g.grant(ctx, img, Binding{SizeBytes: e.SizeBytes, SHA1: img.SHA1, ContentType: typ})
 }
 
 // batchByID loads a batch's images for a caller who may upload.

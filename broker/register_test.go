@@ -20,7 +20,7 @@ func entry(name, text string) broker.Entry {
 
 func (w *world) register(t *testing.T, p broker.Project, bucket string, entries ...broker.Entry) []broker.Registered {
 	t.Helper()
-	results, err := w.images.Register(t.Context(), w.by, p.ID, bucket, client, entries)
+	results, err := w.images.Register(t.Context(), w.by, p.ID, broker.Target{Bucket: bucket, Client: client}, entries)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestRegisterRefusesTheWhole(t *testing.T) {
 		{"a key for whose cloud nothing presigns", oss, p.ID, "", six[:1], broker.CodeNoBucket},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			results, err := w.images.Register(t.Context(), c.by, c.project, c.bucket, client, c.entries)
+			results, err := w.images.Register(t.Context(), c.by, c.project, broker.Target{Bucket: c.bucket, Client: client}, c.entries)
 			wantCode(t, err, c.want)
 			if results != nil {
 				t.Errorf("answers came with the error: %+v", results)
@@ -263,12 +263,12 @@ func TestRegisterRefusesTheWhole(t *testing.T) {
 	}
 
 	// The pinned key gets the nearest of its own cloud; a tied key its project.
-	r, err := w.images.Register(t.Context(), minio, p.ID, "", client, six[:1])
+	r, err := w.images.Register(t.Context(), minio, p.ID, broker.Target{Client: client}, six[:1])
 	if err != nil || r[0].Grant == nil || r[0].Grant.Bucket != "Far" {
 		t.Errorf("pinned: %+v, %v", r, err)
 	}
 	tied := w.caller(t, w.ada, broker.NewKey{Scopes: upload, ProjectID: p.ID})
-	if r, err = w.images.Register(t.Context(), tied, p.ID, "", client, six[:5]); err != nil || len(r) != 5 {
+	if r, err = w.images.Register(t.Context(), tied, p.ID, broker.Target{Client: client}, six[:5]); err != nil || len(r) != 5 {
 		t.Errorf("tied, five entries: %v", err)
 	}
 }

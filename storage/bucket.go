@@ -30,9 +30,10 @@ type Info struct {
 }
 
 // Observer is told of each operation: the bucket's symbol, the operation (stat,
-// open, list, put, copy, delete, sign_put, sign_get, sync, sweep, list_multiparts,
-// abort_multipart, clean, probe), how long it took, and the code of its error ("" for
-// none). An open ends when its body begins.
+// open, list, put, copy, delete, sign_put, sign_get, session, sync, sweep,
+// list_multiparts, abort_multipart, clean, probe), how long it took, and the code of its error ("" for
+// none). An open ends when its body begins; a session is a call to the cloud, those
+// given from memory are not told.
 // It is called on the operation's own goroutine and must be quick.
 type Observer func(symbol, op string, took time.Duration, code broker.Code)
 
@@ -46,17 +47,19 @@ func WithObserver(o Observer) Option { return func(b *Bucket) { b.observe = o } 
 // errors.Is also finds the end of a context in them. All methods may be called
 // at once.
 type Bucket struct {
-	info    Info
-	driver  Driver
-	put     PutSigner        // nil: can't
-	get     GetSigner        // nil: can't
-	copier  Copier           // nil: can't
-	prober  Prober           // nil: can't
-	syncer  Syncer           // nil: needs none
-	aborter MultipartAborter // nil: can't
-	cleaner Cleaner          // nil: needs none
-	observe Observer
-	binding atomic.Int32 // what is known of the bucket's bindings: see probe.go
+	info      Info
+	driver    Driver
+	put       PutSigner        // nil: can't
+	get       GetSigner        // nil: can't
+	sessioner Sessioner        // nil: can't
+	copier    Copier           // nil: can't
+	prober    Prober           // nil: can't
+	syncer    Syncer           // nil: needs none
+	aborter   MultipartAborter // nil: can't
+	cleaner   Cleaner          // nil: needs none
+	observe   Observer
+	sessions  *sessions
+	binding   atomic.Int32 // what is known of the bucket's bindings: see probe.go
 }
 
 // New makes a Bucket over a driver. It does not reach out.
@@ -77,9 +80,10 @@ func New(info Info, d Driver, opts ...Option) (*Bucket, error) {
 		return nil, broker.Errorf(broker.CodeInvalid, "bucket %s: a grant lives between %v and %v, not %v",
 			info.Symbol, MinTTL, MaxTTL, info.GrantTTL)
 	}
-	b := &Bucket{info: info, driver: d, observe: func(string, string, time.Duration, broker.Code) {}}
+	b := &Bucket{info: info, driver: d, sessions: newSessions(), observe: func(string, string, time.Duration, broker.Code) {}}
 	b.put, _ = d.(PutSigner)
 	b.get, _ = d.(GetSigner)
+	b.sessioner, _ = d.(Sessioner)
 	b.copier, _ = d.(Copier)
 	b.prober, _ = d.(Prober)
 	b.syncer, _ = d.(Syncer)

@@ -71,11 +71,27 @@ type Driver interface {
 //
 // The bucket itself must refuse, and store nothing for, a request that differs
 // from the one that was signed: in key, method, query or any field of bind that
-// is set. Content-Length is bound without being listed in Request.Headers, since
-// every client sends it by itself and browsers forbid setting it; a chunked
-// request has none and is refused.
+// is set. A cloud that knows no SHA-1 leaves that field out, and has no Prober:
+// its requests are marked Unbound. Content-Length is bound without being listed
+// in Request.Headers, since every client sends it by itself and browsers forbid
+// setting it; a chunked request has none and is refused.
 type PutSigner interface {
 	SignPut(ctx context.Context, key string, bind broker.Binding, ttl time.Duration) (broker.Request, error)
+}
+
+// Sessioner gives sessions, for clouds whose clients sign their own requests.
+// Optional.
+//
+// The cloud itself must refuse everything but writing objects below the prefix:
+// reading, listing, deleting and copying, also there, and any other key.
+type Sessioner interface {
+	// Session asks the cloud for a session that lives for ttl, or as long as the
+	// cloud allows, and may write objects whose keys begin with keyPrefix, whole
+	// and in parts, end the uploads in parts that it began, and list their parts.
+	// keyPrefix ends in "/" and has nothing that a policy reads as a pattern.
+	// Each call makes a new one; Bucket keeps and shares them. CodeTooManyRequests
+	// when the cloud throttles, CodeDenied when it refuses the broker.
+	Session(ctx context.Context, keyPrefix string, ttl time.Duration) (broker.CloudSession, error)
 }
 
 // GetSigner presigns a GET. Optional.

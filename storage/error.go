@@ -34,7 +34,7 @@ func (b *Bucket) wrap(ctx context.Context, op, key string, err error) error {
 	if out.Msg == "" {
 		out.Msg = b.message(out.Code)
 	}
-	if out.Code == broker.CodeUnavailable && out.RetryAfter == 0 {
+	if (out.Code == broker.CodeUnavailable || out.Code == broker.CodeTooManyRequests) && out.RetryAfter == 0 {
 		out.RetryAfter = 5 * time.Second
 	}
 	return out
@@ -55,6 +55,8 @@ func (b *Bucket) message(code broker.Code) string {
 		return "bucket " + name + " refused the broker's own credentials"
 	case broker.CodeUnavailable:
 		return "bucket " + name + " does not answer; try again"
+	case broker.CodeTooManyRequests:
+		return "bucket " + name + " is asked too often at this moment; try again"
 	case broker.CodeTooLarge:
 		return "the object is too large for bucket " + name
 	case broker.CodeNotSupported:

@@ -16,7 +16,12 @@ func (f *Face) open(ctx context.Context) ([]broker.Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(f.Images.Nearest(by, api.Client(ctx))), func(b broker.Bucket) bool { return b.Signer == nil }), nil
+	return slices.DeleteFunc(slices.Clone(f.Images.Nearest(by, api.Client(ctx))), func(b broker.Bucket) bool {
+		if b.Cloud == broker.CloudOSS {
+			return !b.Gives(broker.GrantSession)
+		}
+		return !b.Gives(broker.GrantRequest)
+	}), nil
 }
 
 // GetGeoIPInfo lists only buckets that a mutation here can upload to: scripts take

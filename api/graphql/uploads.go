@@ -109,15 +109,45 @@ func mimeOf(typ *schema.ImageType) string {
 	return ""
 }
 
-// UploadImageOss is for buckets that this version can't have.
-func (m mutation) UploadImageOss(ctx context.Context, _, bucket, _ string, _ *schema.ImageType, _, _ *string) (*schema.STSImage, error) {
-	if _, err := member(ctx); err != nil {
+// UploadImageOss registers an image when the client reads it, and gives a session
+// when the client reads that: some ask for it alone, again and again, and name no
+// file then.
+func (m mutation) UploadImageOss(ctx context.Context, pid, bucket, filename string, typ *schema.ImageType, checksum, sha1sum *string) (*schema.STSImage, error) {
+	by, err := member(ctx)
+	if err != nil {
 		return nil, err
 	}
 	if err := anyBucket(broker.CloudOSS, bucket); err != nil {
 		return nil, err
 	}
-	return nil, broker.Errorf(broker.CodeNotSupported, "this version has no OSS buckets; use uploadImageS3 or uploadImageMinio with a bucket of getGeoIPInfo { nearestBuckets { bucket cloud } }")
+	wants := asked(ctx)
+	e := broker.PlainEntry{Name: filename, Type: mimeOf(typ)}
+	if wants["image"] {
+		if e.SHA1, err = digest(checksum, sha1sum); err != nil {
+			return nil, err
+		}
+	}
+	img, grant, err := m.Images.RegisterSession(ctx, by, pid, broker.CloudOSS, bucket, api.Client(ctx), e,
+		broker.PlainWant{Image: wants["image"], Grant: wants["sts"]})
+	if err != nil {
+		return nil, err
+	}
+	out := &schema.STSImage{}
+	if wants["image"] {
+		out.Image = asImage(img)
+	}
+	if grant != nil {
+		out.Sts = asSTS(grant.Session)
+	}
+	return out, nil
+}
+
+// asSTS gives a session its form.
+func asSTS(s broker.CloudSession) *schema.Sts {
+	return &schema.Sts{
+		ID: s.ID, Secret: s.Secret, Token: s.Token, Bucket: s.Bucket, Endpoint: s.Endpoint,
+		Expire: s.ExpiresAt.UTC().Format("2006-01-02T15:04:05Z"),
+	}
 }
 
 func (m mutation) UploadImageURL(ctx context.Context, pid, url string, filename, checksum *string) (*schema.ProjectImage, error) {

@@ -227,11 +227,11 @@ func TestUploadRefused(t *testing.T) {
 	if r := f.ask(t, read, upload(pid, "Local", "a.jpg", "")); r.code() != broker.CodeNotAllowed {
 		t.Errorf("a key that may not: %s", r.body)
 	}
-	// OSS is no cloud of this version, even where a bucket is called so.
+	// A bucket of OSS without a role gives no sessions.
 	f.images.Places.Replace(broker.ConfiguredOrder{}, append(f.places, broker.Bucket{Symbol: "Sessions", Cloud: broker.CloudOSS})...)
 	f.face.Reload()
 	r := f.refused(t, broker.CodeNotSupported, `mutation{uploadImageOSS(pid:"`+pid+`",bucket:Sessions,filename:""){sts{id secret token bucket endpoint expire}}}`)
-	if !strings.Contains(r.text(t, "errors.0.message"), "OSS") {
+	if !strings.Contains(r.text(t, "errors.0.message"), "gives no sessions") {
 		t.Errorf("OSS: %s", r.body)
 	}
 }

@@ -33,6 +33,7 @@ func (f *face) mountBatches() {
 		ProjectPath
 		Body struct {
 			Bucket string  `json:"bucket,omitempty" doc:"A bucket's symbol; the nearest when it is left out." example:"Local"`
+			Grant  string  `json:"grant,omitempty" doc:"The kind of the grants: request or session. Left out, what the bucket gives by itself: buckets of OSS sessions, others presigned requests." example:"request"`
 			Copy   *bool   `json:"copy,omitempty" default:"true" doc:"Bytes that you have Ready in another project of the same bucket are copied there by the bucket itself and answered exists. With false they are uploaded again."`
 			Images []Entry `json:"images" nullable:"false" doc:"At most 1,000. No field of an entry is required here, for each entry is answered on its own: what one lacks does not refuse the others."`
 		}
@@ -50,7 +51,8 @@ func (f *face) mountBatches() {
 				entries[i].SizeBytes = *e.Size
 			}
 		}
-		rs, err := f.Images.Register(ctx, by, in.PID, in.Body.Bucket, api.Client(ctx), entries)
+		to := broker.Target{Bucket: in.Body.Bucket, Grant: broker.GrantKind(in.Body.Grant), Client: api.Client(ctx)}
+		rs, err := f.Images.Register(ctx, by, in.PID, to, entries)
 		return f.results(ctx, rs), err
 	})
 
@@ -75,6 +77,7 @@ func (f *face) mountBatches() {
 		ProjectPath
 		Body struct {
 			Bucket string   `json:"bucket,omitempty" doc:"A bucket's symbol; the nearest when it is left out." example:"Local"`
+			Grant  string   `json:"grant,omitempty" doc:"The kind of the grants, as in register." example:"request"`
 			IDs    []string `json:"ids" nullable:"false" doc:"Ids of images, at most 1,000." example:"[\"01KAHQZ0R4M8C3T5V7W9X1Y2Z3\"]"`
 		}
 	}
@@ -83,7 +86,8 @@ func (f *face) mountBatches() {
 		Summary:     "Get fresh grants for images that are still open",
 		Description: "For when a grant ended before its turn came in a long queue.",
 	}, broker.ScopeUpload, func(ctx context.Context, by broker.Caller, in *regrant) (*resultsBody, error) {
-		rs, err := f.Images.Regrant(ctx, by, in.PID, in.Body.Bucket, api.Client(ctx), in.Body.IDs)
+		to := broker.Target{Bucket: in.Body.Bucket, Grant: broker.GrantKind(in.Body.Grant), Client: api.Client(ctx)}
+		rs, err := f.Images.Regrant(ctx, by, in.PID, to, in.Body.IDs)
 		return f.results(ctx, rs), err
 	})
 

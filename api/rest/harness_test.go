@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -207,7 +206,7 @@ func (f *fixture) newProject(t *testing.T) string {
 // newImage registers an image beside the API.
 func (f *fixture) newImage(t *testing.T, pid, content string) broker.Image {
 	t.Helper()
-	rs, err := f.images.Register(t.Context(), f.by, pid, "", netip.Addr{}, []broker.Entry{{
+	rs, err := f.images.Register(t.Context(), f.by, pid, broker.Target{}, []broker.Entry{{
 		Name: "a.jpg", SHA1: digest(content), SizeBytes: int64(len(content)),
 	}})
 	if err != nil || rs[0].Err != nil {

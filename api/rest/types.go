@@ -89,17 +89,6 @@ type HistoryEntry struct {
 	Detail json.RawMessage `json:"detail" doc:"An object; what it holds depends on the action."`
 }
 
-// Grant is the right to write one object in one bucket until a time.
-type Grant struct {
-	Kind      string            `json:"kind" enum:"request" doc:"request: a presigned request."`
-	Method    string            `json:"method" doc:"Of the request." example:"PUT"`
-	URL       string            `json:"url" doc:"Where to send the file, as it is. Whoever knows it may upload: it is a secret until it expires."`
-	Headers   map[string]string `json:"headers" doc:"To be sent exactly as given. With them the URL binds the upload to the declared size, type and sha1: the bucket refuses anything else."`
-	ExpiresAt time.Time         `json:"expires_at" doc:"When the bucket stops taking it. Ask for a fresh one by images/regrant."`
-	Bucket    string            `json:"bucket" doc:"Symbol of the bucket." example:"Local"`
-	Unbound   bool              `json:"unbound,omitempty" doc:"The bucket is not known to refuse other bytes than those declared: then only the validation finds them, after the upload."`
-}
-
 // Result answers one entry of a batch.
 type Result struct {
 	Status  string       `json:"status" enum:"granted,exists,problem,ok" doc:"granted: upload with the grant. exists: the bytes are there, Uploaded or Ready. problem: see there. ok (start and done only): the image as it is now."`
@@ -184,8 +173,7 @@ func facts(b broker.Facts) *Facts {
 	}
 }
 
-// result tells one answer of a batch; a grant at the local bucket gets the
-// address by which the caller reached us.
+// result tells one answer of a batch.
 func (f *face) result(ctx context.Context, r broker.Registered) Result {
 	out := Result{Status: string(r.Status)}
 	if r.Err != nil {
@@ -196,11 +184,7 @@ func (f *face) result(ctx context.Context, r broker.Registered) Result {
 		out.Image = image(r.Image)
 	}
 	if r.Grant != nil {
-		req := r.Grant.Request
-		out.Grant = &Grant{
-			Kind: string(r.Grant.Kind), Method: req.Method, URL: api.Absolute(ctx, req.URL), Headers: req.Headers,
-			ExpiresAt: req.ExpiresAt, Bucket: r.Grant.Bucket, Unbound: req.Unbound,
-		}
+		out.Grant = grant(ctx, r.Grant)
 	}
 	return out
 }

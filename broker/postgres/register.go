@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -180,6 +181,20 @@ func (s *Store) Spare(ctx context.Context, b broker.RegisterBatch) (filename str
 		return "", false, nil
 	}
 	return filename, err == nil, err
+}
+
+// SessionGiven implements broker.ImageStore.
+func (s *Store) SessionGiven(ctx context.Context, projectID, bucket string, until time.Time) error {
+	return s.inTx(ctx, func(_ pgx.Tx, q *sqlc.Queries) error {
+		_, err := q.LockProject(ctx, projectID)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return broker.Errorf(broker.CodeNotFound, "the project was removed meanwhile")
+		}
+		if err != nil {
+			return err
+		}
+		return q.SessionGiven(ctx, sqlc.SessionGivenParams{ProjectID: projectID, Bucket: bucket, Until: until})
+	})
 }
 
 // granting runs f, which adds grants, while the project can't be removed and its

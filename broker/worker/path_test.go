@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -29,7 +28,7 @@ func TestTheWholePath(t *testing.T) {
 			Name: name, SHA1: broker.SHA1(sha1.Sum(files[name])).String(), SizeBytes: int64(len(files[name])), Start: true,
 		})
 	}
-	registered, err := w.images.Register(t.Context(), w.by, p.ID, "A", netip.Addr{}, entries)
+	registered, err := w.images.Register(t.Context(), w.by, p.ID, broker.Target{Bucket: "A"}, entries)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,8 @@ WHERE id IN (SELECT p.id FROM projects p WHERE p.sweep_at <= @now::timestamptz O
 RETURNING *;
 
 -- name: LastGrantOfProject :one
-SELECT coalesce(max(expires_at), 'epoch')::timestamptz AS ends FROM grants WHERE project_id = @project_id;
+SELECT greatest('epoch', (SELECT max(g.expires_at) FROM grants g WHERE g.project_id = @project_id),
+                (SELECT max(w.session_ends) FROM watches w WHERE w.project_id = @project_id))::timestamptz AS ends;
 
 -- name: SweepProjectAgain :exec
 UPDATE projects SET sweep_at = @sweep_at::timestamptz WHERE id = @id AND final_at IS NULL AND removed_at IS NOT NULL;

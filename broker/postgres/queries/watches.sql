@@ -3,6 +3,16 @@ INSERT INTO watches (project_id, bucket, next_look_at)
 SELECT p.id, @bucket, now() FROM projects p WHERE p.id = @project_id AND p.removed_at IS NULL
 ON CONFLICT (project_id, bucket) DO NOTHING;
 
+-- name: SessionGiven :exec
+-- Writes only what is new: one session is given to many. The watch may be asleep
+-- and stay so, for no image waits; etags are compared all the same.
+INSERT INTO watches (project_id, bucket, session_ends, reconcile_at)
+VALUES (@project_id, @bucket, @until::timestamptz, now() + interval '1 min')
+ON CONFLICT (project_id, bucket) DO UPDATE
+SET session_ends = excluded.session_ends,
+    reconcile_at = least(coalesce(watches.reconcile_at, 'infinity'), now() + interval '1 min')
+WHERE watches.session_ends < excluded.session_ends;
+
 -- name: WakeWatch :exec
 UPDATE watches SET next_look_at = greatest(now(), looked_at + interval '1 s'), pause = interval '1 s'
 WHERE project_id = @project_id AND bucket = @bucket
@@ -126,21 +136,21 @@ WHERE w.project_id = @project_id AND w.bucket = @bucket AND NOT EXISTS (
   AND NOT EXISTS (SELECT 1 FROM hints h WHERE h.project_id = @project_id AND h.bucket = @bucket);
 
 -- name: ClaimReconciles :many
--- Places whose etags were last compared a day ago, or earlier where a grant may
--- still overwrite something: then every minute, every ten for a long prefix, and
+-- Places whose etags were last compared a day ago, or earlier where a grant or a
+-- session may still overwrite something: then every minute, every ten for a long prefix, and
 -- once more when the last grant is over. A comparison that does not come to its
 -- end is due again in ten minutes. sweep is true once a day.
 UPDATE watches w SET reconciled_at = now(), swept_at = CASE WHEN due.sweep THEN now() ELSE w.swept_at END,
     reconcile_at = CASE WHEN g.ends > now()
         THEN least(g.ends, now() + least(greatest(w.pages, 1) * interval '6 s' + interval '54 s', interval '10 min'))
         ELSE now() + interval '10 min' END
-FROM (SELECT d.project_id, d.bucket, d.swept_at < now() - interval '24 h' AS sweep
+FROM (SELECT d.project_id, d.bucket, d.session_ends, d.swept_at < now() - interval '24 h' AS sweep
       FROM watches d JOIN projects p ON p.id = d.project_id
       WHERE (d.reconcile_at <= now() OR d.reconciled_at < now() - interval '24 h')
         AND d.bucket = any(@buckets::text[]) AND p.removed_at IS NULL
       ORDER BY d.reconciled_at LIMIT @max_rows FOR NO KEY UPDATE OF d SKIP LOCKED) due
 CROSS JOIN LATERAL (
-    SELECT coalesce(max(x.expires_at), 'epoch') + interval '5 min' AS ends FROM grants x
+    SELECT greatest(max(x.expires_at), due.session_ends) + interval '5 min' AS ends FROM grants x
     WHERE x.project_id = due.project_id AND x.expires_at > now() - interval '5 min') g
 WHERE w.project_id = due.project_id AND w.bucket = due.bucket
 RETURNING w.project_id, w.bucket, due.sweep::boolean AS sweep, (g.ends > now())::boolean AS granted;
@@ -150,6 +160,7 @@ RETURNING w.project_id, w.bucket, due.sweep::boolean AS sweep, (g.ends > now()):
 -- the next day. One that somebody called for meanwhile stays due.
 UPDATE watches w SET reconcile_at = NULL
 WHERE w.project_id = @project_id AND w.bucket = @bucket AND w.reconcile_at > now() + interval '1 min'
+  AND w.session_ends <= now() - interval '5 min'
   AND NOT EXISTS (SELECT 1 FROM grants x WHERE x.project_id = @project_id AND x.expires_at > now() - interval '5 min');
 
 -- name: ClaimRemovedImages :many

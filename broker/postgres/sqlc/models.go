@@ -181,4 +181,5 @@ type Watch struct {
 	SweptAt      time.Time
 	Looks        int64
 	Fault        string
+	SessionEnds  time.Time
 }

@@ -194,7 +194,8 @@ func (q *Queries) FinishProject(ctx context.Context, arg FinishProjectParams) (i
 }
 
 const lastGrantOfProject = `-- name: LastGrantOfProject :one
-SELECT coalesce(max(expires_at), 'epoch')::timestamptz AS ends FROM grants WHERE project_id = $1
+SELECT greatest('epoch', (SELECT max(g.expires_at) FROM grants g WHERE g.project_id = $1),
+                (SELECT max(w.session_ends) FROM watches w WHERE w.project_id = $1))::timestamptz AS ends
 `
 
 func (q *Queries) LastGrantOfProject(ctx context.Context, projectID string) (time.Time, error) {

@@ -69,13 +69,13 @@ UPDATE watches w SET reconciled_at = now(), swept_at = CASE WHEN due.sweep THEN 
     reconcile_at = CASE WHEN g.ends > now()
         THEN least(g.ends, now() + least(greatest(w.pages, 1) * interval '6 s' + interval '54 s', interval '10 min'))
         ELSE now() + interval '10 min' END
-FROM (SELECT d.project_id, d.bucket, d.swept_at < now() - interval '24 h' AS sweep
+FROM (SELECT d.project_id, d.bucket, d.session_ends, d.swept_at < now() - interval '24 h' AS sweep
       FROM watches d JOIN projects p ON p.id = d.project_id
       WHERE (d.reconcile_at <= now() OR d.reconciled_at < now() - interval '24 h')
         AND d.bucket = any($1::text[]) AND p.removed_at IS NULL
       ORDER BY d.reconciled_at LIMIT $2 FOR NO KEY UPDATE OF d SKIP LOCKED) due
 CROSS JOIN LATERAL (
-    SELECT coalesce(max(x.expires_at), 'epoch') + interval '5 min' AS ends FROM grants x
+    SELECT greatest(max(x.expires_at), due.session_ends) + interval '5 min' AS ends FROM grants x
     WHERE x.project_id = due.project_id AND x.expires_at > now() - interval '5 min') g
 WHERE w.project_id = due.project_id AND w.bucket = due.bucket
 RETURNING w.project_id, w.bucket, due.sweep::boolean AS sweep, (g.ends > now())::boolean AS granted
@@ -93,8 +93,8 @@ type ClaimReconcilesRow struct {
 	Granted   bool
 }
 
-// Places whose etags were last compared a day ago, or earlier where a grant may
-// still overwrite something: then every minute, every ten for a long prefix, and
+// Places whose etags were last compared a day ago, or earlier where a grant or a
+// session may still overwrite something: then every minute, every ten for a long prefix, and
 // once more when the last grant is over. A comparison that does not come to its
 // end is due again in ten minutes. sweep is true once a day.
 func (q *Queries) ClaimReconciles(ctx context.Context, arg ClaimReconcilesParams) ([]ClaimReconcilesRow, error) {
@@ -306,6 +306,7 @@ func (q *Queries) FinishLook(ctx context.Context, arg FinishLookParams) error {
 const finishReconcile = `-- name: FinishReconcile :exec
 UPDATE watches w SET reconcile_at = NULL
 WHERE w.project_id = $1 AND w.bucket = $2 AND w.reconcile_at > now() + interval '1 min'
+  AND w.session_ends <= now() - interval '5 min'
   AND NOT EXISTS (SELECT 1 FROM grants x WHERE x.project_id = $1 AND x.expires_at > now() - interval '5 min')
 `
 
@@ -586,6 +587,28 @@ func (q *Queries) PlacesOfImage(ctx context.Context, imageID string) ([]PlacesOf
 		return nil, err
 	}
 	return items, nil
+}
+
+const sessionGiven = `-- name: SessionGiven :exec
+INSERT INTO watches (project_id, bucket, session_ends, reconcile_at)
+VALUES ($1, $2, $3::timestamptz, now() + interval '1 min')
+ON CONFLICT (project_id, bucket) DO UPDATE
+SET session_ends = excluded.session_ends,
+    reconcile_at = least(coalesce(watches.reconcile_at, 'infinity'), now() + interval '1 min')
+WHERE watches.session_ends < excluded.session_ends
+`
+
+type SessionGivenParams struct {
+	ProjectID string
+	Bucket    string
+	Until     time.Time
+}
+
+// Writes only what is new: one session is given to many. The watch may be asleep
+// and stay so, for no image waits; etags are compared all the same.
+func (q *Queries) SessionGiven(ctx context.Context, arg SessionGivenParams) error {
+	_, err := q.db.Exec(ctx, sessionGiven, arg.ProjectID, arg.Bucket, arg.Until)
+	return err
 }
 
 const sleepWatch = `-- name: SleepWatch :execrows
