@@ -69,6 +69,9 @@ func testGrantEmpty(t *testing.T, f *fixture) {
 		"size":          {SizeBytes: 0},
 		"sha1":          {SizeBytes: -1, SHA1: sha1.Sum(nil)},
 	} {
+		if f.h.SHA1Unbound && bind.SizeBytes < 0 {
+			continue
+		}
 		req := f.grant(t, key, bind, time.Hour)
 		if a := f.upload(t, req, []byte("x")); a.status/100 == 2 {
 			t.Errorf("%s: a byte was taken for none", name)
@@ -111,12 +114,14 @@ func testGrantRefused(t *testing.T, f *fixture) {
 		change(&tr)
 		tries = append(tries, tr)
 	}
-	add("other bytes", func(tr *try) { tr.body = other })
+	if !f.h.SHA1Unbound {
+		add("other bytes", func(tr *try) { tr.body = other })
+		add("other bytes and their headers", func(tr *try) { tr.body, tr.headers = other, otherHeaders })
+	}
 	add("shorter", func(tr *try) { tr.body = data[:49_999] })
 	add("longer", func(tr *try) { tr.body = append(bytes.Clone(data), 0) })
 	add("empty", func(tr *try) { tr.body = nil })
 	add("chunked", func(tr *try) { tr.chunked = true })
-	add("other bytes and their headers", func(tr *try) { tr.body, tr.headers = other, otherHeaders })
 	add("another key", func(tr *try) { tr.url = strings.Replace(tr.url, "bound.jpg", "other.jpg", 1) })
 	add("a key below", func(tr *try) { tr.url = strings.Replace(tr.url, "bound.jpg", "bound.jpg/x", 1) })
 	add("no headers", func(tr *try) { tr.headers = nil })
@@ -249,6 +254,10 @@ func testGrantHeaders(t *testing.T, f *fixture) {
 	f.put(t, secret, []byte("a stranger's bytes"))
 	plain := f.grant(t, key, broker.Binding{SizeBytes: -1}, time.Hour)
 	empty := f.grant(t, key, broker.Binding{SizeBytes: 0, SHA1: sha1.Sum(nil)}, time.Hour)
+	header := f.h.CopySource
+	if header == "" {
+		header = "x-amz-copy-source"
+	}
 	// Where the bucket is in the path, a copy's source is "bucket/key", and
 	// where it is in the host's name that name begins with it.
 	var sources []string
@@ -258,16 +267,16 @@ func testGrantHeaders(t *testing.T, f *fixture) {
 	}
 	for _, source := range sources {
 		for name, req := range map[string]broker.Request{"plain": plain, "bound": empty} {
-			headers := map[string]string{"x-amz-copy-source": source}
+			headers := map[string]string{header: source}
 			for name, value := range req.Headers {
 				headers[name] = value
 			}
 			a, err := f.send(t, req.Method, req.URL, headers, nil, 0)
 			if err == nil && a.status/100 == 2 {
-				t.Errorf("%s grant, x-amz-copy-source %s: answered %d: %s", name, source, a.status, a.body)
+				t.Errorf("%s grant, %s %s: answered %d: %s", name, header, source, a.status, a.body)
 			}
 			if obj, err := f.b.Stat(t.Context(), key); broker.CodeOf(err) != broker.CodeNotFound {
-				t.Errorf("%s grant, x-amz-copy-source %s: stored %+v, %v", name, source, obj, err)
+				t.Errorf("%s grant, %s %s: stored %+v, %v", name, header, source, obj, err)
 			}
 		}
 	}

@@ -232,6 +232,13 @@ func testFault(t *testing.T, d storage.Driver, code broker.Code) {
 		ops["abort"] = func() error { return b.AbortMultipart(t.Context(), "k", "id") }
 		ops["sweep"] = func() error { _, err := b.SweepMultiparts(t.Context(), "", time.Now()); return err }
 	}
+	if s, ok := d.(storage.Sessioner); ok {
+		// Not by way of the portable type, which asks again for a while.
+		ops["session"] = func() error {
+			_, err := s.Session(t.Context(), "01ARZ3NDEKTSV4RRFFQ69G5FAV/", time.Hour)
+			return broker.Wrap(err, d.Code(err), "")
+		}
+	}
 	for name, op := range ops {
 		wg.Go(func() { wantCode(t, name, op(), code) })
 	}
