@@ -20,6 +20,7 @@ type Client struct {
 	userAgent string
 	api       *http.Client
 	bucket    *http.Client  // bare: never carries the key
+	grants    string        // kind of grants to ask for; "": what the bucket gives by itself
 	retryFor  time.Duration // how long a call that fails is tried again; 0: not at all
 	pauses    pauses
 	trouble   func(error) // told of a failure that is tried again, and with nil when a call gets through; may be nil
@@ -58,6 +59,11 @@ func WithUserAgent(s string) Option { return func(c *Client) { c.userAgent = s }
 // again (default two minutes; zero: never). A server that has never answered is
 // not waited for.
 func WithRetry(d time.Duration) Option { return func(c *Client) { c.retryFor = d } }
+
+// WithGrants asks for grants of one kind, GrantRequest or GrantSession, where the
+// default is what the bucket gives by itself. Buckets that don't give that kind
+// refuse.
+func WithGrants(kind string) Option { return func(c *Client) { c.grants = kind } }
 
 // WithClock replaces the clock that grants' ends are compared with, for tests.
 func WithClock(now func() time.Time) Option { return func(c *Client) { c.now = now } }

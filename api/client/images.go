@@ -67,8 +67,9 @@ type ImagePage struct {
 func (c *Client) Register(ctx context.Context, pid, bucket string, entries []Entry) ([]Result, error) {
 	in := struct {
 		Bucket string  `json:"bucket,omitempty"`
+		Grant  string  `json:"grant,omitempty"`
 		Images []Entry `json:"images"`
-	}{bucket, entries}
+	}{bucket, c.grants, entries}
 	return c.batch(ctx, pid, "register", in, len(entries))
 }
 
@@ -83,13 +84,15 @@ func (c *Client) Done(ctx context.Context, pid string, ids []string) ([]Result, 
 	return c.batch(ctx, pid, "done", idList{IDs: ids}, len(ids))
 }
 
-// Regrant asks for fresh grants for images that are registered.
+// Regrant asks for fresh grants for images that are registered. A session that is
+// given lives for at least half the time that the bucket's sessions live.
 func (c *Client) Regrant(ctx context.Context, pid, bucket string, ids []string) ([]Result, error) {
-	return c.batch(ctx, pid, "regrant", idList{Bucket: bucket, IDs: ids}, len(ids))
+	return c.batch(ctx, pid, "regrant", idList{Bucket: bucket, Grant: c.grants, IDs: ids}, len(ids))
 }
 
 type idList struct {
 	Bucket string   `json:"bucket,omitempty"`
+	Grant  string   `json:"grant,omitempty"`
 	IDs    []string `json:"ids"`
 }
 

@@ -1,82 +1,20 @@
 package client
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/xml"
 	"errors"
-	"fmt"
+	"hash"
+	"hash/crc64"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
+	"strconv"
 	"sync"
 	"time"
 )
-
-// putFault is why a PUT did not succeed. Its text never holds the signed URL.
-type putFault struct {
-	host       string
-	status     int    // 0: no answer
-	code       string // the bucket's own, "" when it gave none
-	message    string
-	retryAfter time.Duration
-	reached    bool // a connection came about
-	local      bool // the file could not be read
-	err        error
-}
-
-func (f *putFault) Error() string {
-	switch {
-	case f.local:
-		return f.err.Error()
-	case f.status == 0:
-		return fmt.Sprintf("can't reach the bucket at %s: %v", f.host, f.err)
-	case f.code == "":
-		return fmt.Sprintf("the bucket at %s answers %d %s", f.host, f.status, http.StatusText(f.status))
-	}
-	return strings.TrimSuffix(fmt.Sprintf("the bucket at %s answers %d %s: %s", f.host, f.status, f.code, f.message), ": ")
-}
-
-func (f *putFault) Unwrap() error { return f.err }
-
-// putVerdict is what is to be done after a fault.
-type putVerdict int
-
-const (
-	putFailed     putVerdict = iota // try again
-	putBusy                         // try again, for as long as anything else may be waited for
-	putEnded                        // try again with a fresh grant
-	putOtherBytes                   // the bytes are not those that the grant is for
-	putRefused                      // give the file up
-)
-
-// verdict reads S3's error codes
-// (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html).
-func (f *putFault) verdict() putVerdict {
-	switch f.code {
-	case "BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch", "IncompleteBody":
-		return putOtherBytes
-	case "RequestTimeout", "OperationAborted", "InternalError":
-		return putFailed
-	case "SlowDown", "ServiceUnavailable":
-		return putBusy
-	}
-	switch {
-	case f.status == http.StatusTooManyRequests, f.status == http.StatusBadGateway,
-		f.status == http.StatusServiceUnavailable, f.status == http.StatusGatewayTimeout:
-		return putBusy
-	case f.local, f.status == 0, f.status >= 500, f.status == http.StatusRequestTimeout,
-		f.status == http.StatusConflict, f.status == http.StatusTooEarly:
-		return putFailed
-	case f.status == http.StatusForbidden, f.status == http.StatusUnauthorized,
-		f.code == "ExpiredToken", f.code == "InvalidToken", f.code == "RequestExpired":
-		return putEnded
-	}
-	return putRefused
-}
 
 // put sends a file once. It returns nil when the bucket has taken it.
 func (r *run) put(ctx context.Context, it *item) *putFault {
@@ -87,7 +25,8 @@ func (r *run) put(ctx context.Context, it *item) *putFault {
 		return &putFault{local: true, err: errors.New("the grant's address can't be read")}
 	}
 	target = r.c.base.ResolveReference(target) // a bucket behind the server's own address
-	fault := &putFault{host: target.Host}
+	session := it.grant.Session
+	fault := &putFault{host: target.Host, session: session != nil}
 
 	watch := time.AfterFunc(r.opts.StallAfter, func() { cancel(errStalled) })
 	defer watch.Stop()
@@ -105,6 +44,9 @@ func (r *run) put(ctx context.Context, it *item) *putFault {
 			r.count(n)
 			r.line.moved()
 		}}
+		if session != nil {
+			body.crc = crc64.New(crc64.MakeTable(crc64.ECMA))
+		}
 		return body, nil
 	}
 	req, err := http.NewRequestWithContext(ctx, cmp.Or(it.grant.Method, http.MethodPut), target.String(), nil)
@@ -133,20 +75,30 @@ func (r *run) put(ctx context.Context, it *item) *putFault {
 		req.Header.Set("User-Agent", r.c.userAgent)
 	}
 
-	res, err := r.c.bucket.Do(req)
+	bucket := r.c.bucket
+	if session != nil {
+		if req.Header.Get("Content-Type") == "" {
+			req.Header.Set("Content-Type", it.contentType())
+		}
+		session.Sign(req, r.bucketNow())
+		bucket = r.straight
+	}
+
+	res, err := bucket.Do(req)
 	if err == nil {
 		defer res.Body.Close()
 		fault.status = res.StatusCode
 		fault.retryAfter = retryAfter(res.Header, r.c.now())
 		b, _ := io.ReadAll(io.LimitReader(res.Body, maxProblem))
-		if res.StatusCode/100 == 2 || res.StatusCode == http.StatusPreconditionFailed {
-			// 412: the bucket has this key already, and it was ours alone to write.
+		fault.code, fault.message = ossOrS3Error(b, session)
+		fault.changed = res.StatusCode/100 == 2 && !body.is(res.Header.Get("X-Oss-Hash-Crc64ecma"))
+		if res.StatusCode/100 == 2 && !fault.changed || fault.there() {
 			read, _ := body.end()
 			r.count(it.size - read)
 			return nil
 		}
 		fault.reached = true
-		fault.code, fault.message = s3Error(b)
+		fault.date, _ = http.ParseTime(res.Header.Get("Date"))
 	} else {
 		if fault.err = bare(err); errors.Is(context.Cause(ctx), errStalled) {
 			fault.err = errStalled
@@ -157,6 +109,32 @@ func (r *run) put(ctx context.Context, it *item) *putFault {
 	fault.local = local && fault.status == 0
 	r.count(-read)
 	return fault
+}
+
+// contentType is the image's type, as declared or as the server knows it by the
+// name's extension.
+func (it *item) contentType() string {
+	if it.image != nil {
+		if _, _, err := mime.ParseMediaType(it.image.Type); err == nil {
+			return it.image.Type
+		}
+	}
+	return "application/octet-stream"
+}
+
+// bucketNow is the present by the clock of the bucket, once it has refused to
+// believe the server's.
+func (r *run) bucketNow() time.Time {
+	if skew := r.bucketSkew.Load(); skew != nil {
+		return r.c.now().Add(*skew)
+	}
+	return r.c.serverNow()
+}
+
+// believe takes over the bucket's clock from the date of an answer.
+func (r *run) believe(date time.Time) {
+	skew := date.Add(500 * time.Millisecond).Sub(r.c.now())
+	r.bucketSkew.Store(&skew)
 }
 
 var errStalled = errors.New("no byte moved for a long time")
@@ -172,7 +150,8 @@ type putBody struct {
 	f     *os.File
 	left  int64
 	read  int64
-	fault bool // the file ended too soon or can't be read
+	fault bool        // the file ended too soon or can't be read
+	crc   hash.Hash64 // of what was read; nil: nobody asks
 }
 
 func (b *putBody) Read(p []byte) (int, error) {
@@ -187,6 +166,9 @@ func (b *putBody) Read(p []byte) (int, error) {
 	n, err := b.f.Read(p)
 	b.left -= int64(n)
 	b.read += int64(n)
+	if b.crc != nil {
+		b.crc.Write(p[:n])
+	}
 	if n > 0 {
 		b.moved(int64(n))
 	}
@@ -207,6 +189,18 @@ func (b *putBody) Close() error {
 	return b.f.Close()
 }
 
+// is reports whether a bucket that has seen bytes with this CRC-64 (decimal; "":
+// it does not say) has seen those of the body.
+func (b *putBody) is(crc string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.crc == nil || crc == "" {
+		return true
+	}
+	got, err := strconv.ParseUint(crc, 10, 64)
+	return err == nil && got == b.crc.Sum64()
+}
+
 // end closes the body and tells what was read of it.
 func (b *putBody) end() (read int64, fault bool) {
 	if b == nil {
@@ -216,26 +210,4 @@ func (b *putBody) end() (read int64, fault bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.read, b.fault
-}
-
-// s3Error reads the code and message of an S3 or OSS error document.
-func s3Error(b []byte) (code, message string) {
-	var doc struct {
-		XMLName xml.Name
-		Code    string
-		Message string
-	}
-	if !bytes.Contains(b, []byte("<Error")) || xml.Unmarshal(b, &doc) != nil || doc.XMLName.Local != "Error" {
-		return "", ""
-	}
-	return clip(doc.Code, 64), clip(doc.Message, 200)
-}
-
-// clip keeps a foreign text short and on one line.
-func clip(s string, max int) string {
-	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "?")), " ")
-	if r := []rune(s); len(r) > max {
-		return string(r[:max]) + "…"
-	}
-	return s
 }

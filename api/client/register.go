@@ -76,12 +76,24 @@ func (r *run) register(ctx context.Context, items []*item) error {
 	var again []*item
 	for i, res := range results {
 		it := items[i]
-		if p := res.Problem; res.Status == StatusProblem && p != nil && p.RetryAfter > 0 && it.registers < maxRegisters {
-			wait = max(wait, time.Duration(p.RetryAfter)*time.Second)
-			again = append(again, it)
+		p := res.Problem
+		if res.Status != StatusProblem || p == nil || p.RetryAfter <= 0 {
+			r.granted(it, res)
 			continue
 		}
-		r.granted(it, res)
+		// Not this time: a cloud that throttles, a part of the server that is down.
+		taken, _ := r.line.state()
+		if it.denied.note(taken) <= r.opts.Patience {
+			it.registers--
+			wait = max(wait, time.Duration(p.RetryAfter)*time.Second)
+			again = append(again, it)
+			r.trouble(entryError(p, "register"))
+			continue
+		}
+		if taken == it.denied.taken {
+			return entryError(p, "register")
+		}
+		r.fail(it, entryError(p, "register"))
 	}
 	if len(again) > 0 {
 		if err := sleep(ctx, wait); err != nil {
@@ -92,7 +104,7 @@ func (r *run) register(ctx context.Context, items []*item) error {
 	return nil
 }
 
-// granted acts on the answer to register or regrant for one item: to be sent, to
+// granted acts on the answer to register for one item: to be sent, to
 // be judged, or settled.
 func (r *run) granted(it *item, res Result) {
 	if res.Image != nil {
@@ -100,11 +112,10 @@ func (r *run) granted(it *item, res Result) {
 	}
 	switch {
 	case res.Status == StatusGranted && res.Grant != nil && it.image != nil:
-		if err := fits(res.Grant, it.size); err != nil {
+		if err := r.accept(it, res.Grant); err != nil {
 			r.fail(it, err)
 			return
 		}
-		it.grant = res.Grant
 		r.toSend.push(it)
 	case res.Status == StatusExists && it.image != nil:
 		r.exists(it)

@@ -2,20 +2,15 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/url"
 	"os"
-	"strings"
 	"sync"
 	"time"
 )
 
 const (
-	grantMargin = time.Minute // a grant that ends sooner is renewed before it is used
-	maxStrikes  = 8           // failures of one file, while the line is good, before it is given up
-	maxRenewals = 3           // grants in a row that the bucket refuses
-	maxChanges  = 2           // times that a file may change under our hands
+	maxStrikes = 8 // failures of one file, while the line is good, before it is given up
+	maxChanges = 2 // times that a file may change under our hands
 )
 
 // line is how sending goes over all files, to tell a file that can't be sent from
@@ -63,6 +58,21 @@ func (l *line) span() time.Duration {
 	return l.last.Sub(l.first)
 }
 
+// held is since when something is put off, and what the bucket had taken by then,
+// of all files.
+type held struct {
+	since time.Time
+	taken int
+}
+
+// note says that it is put off once more, and tells for how long it has been.
+func (h *held) note(taken int) time.Duration {
+	if h.since.IsZero() {
+		h.since, h.taken = time.Now(), taken
+	}
+	return time.Since(h.since)
+}
+
 func (r *run) sendAll(ctx context.Context) {
 	for {
 		one, err := r.toSend.take(ctx, 1, 0)
@@ -78,11 +88,9 @@ func (r *run) sendAll(ctx context.Context) {
 // send brings one file into the bucket, whatever it takes, and hands it on.
 func (r *run) send(ctx context.Context, it *item) {
 	r.line.begin()
-	renewals, strikes, try := 0, 0, 0
-	var busy struct { // since when the bucket says that it can't now, and what it had taken by then
-		since time.Time
-		taken int
-	}
+	renewals, skews, strikes, try := 0, 0, 0, 0
+	tried := false
+	var busy held // when the bucket says that it can't now
 	for {
 		if r.moved(it) && !r.again(ctx, it, false) {
 			return
@@ -91,14 +99,17 @@ func (r *run) send(ctx context.Context, it *item) {
 			r.toRegister.push(it)
 			return
 		}
-		if renewals == 0 && r.c.serverNow().Add(grantMargin).After(it.grant.ExpiresAt) {
-			renewals++
+		if r.ending(it) {
+			if !tried {
+				r.toRenew.push(it)
+				return
+			}
 			if !r.renew(ctx, it) {
 				return
 			}
 		}
 		before, _ := r.line.state()
-		it.tried = true
+		it.tried, tried = true, true
 		f := r.put(ctx, it)
 		if ctx.Err() != nil {
 			return
@@ -107,12 +118,18 @@ func (r *run) send(ctx context.Context, it *item) {
 			r.sent(ctx, it)
 			return
 		}
-		switch f.verdict() {
+		switch v := f.verdict(); v {
 		case putRefused:
 			r.fail(it, f)
 			return
-		case putEnded:
-			if renewals >= maxRenewals {
+		case putEnded, putDenied:
+			limit := maxRenewals
+			if v == putDenied {
+				limit = 1
+			} else {
+				r.refused.note(it.grant.Session)
+			}
+			if renewals >= limit {
 				r.fail(it, f)
 				return
 			}
@@ -120,6 +137,13 @@ func (r *run) send(ctx context.Context, it *item) {
 			if !r.renew(ctx, it) {
 				return
 			}
+			continue
+		case putSkewed:
+			if skews++; skews > maxSkews || f.date.IsZero() {
+				r.fail(it, f)
+				return
+			}
+			r.believe(f.date)
 			continue
 		case putOtherBytes:
 			// The stamp did not show it, or the bytes were changed on the way.
@@ -133,10 +157,7 @@ func (r *run) send(ctx context.Context, it *item) {
 		case putBusy:
 			r.trouble(f)
 			after, _ := r.line.state()
-			if busy.since.IsZero() {
-				busy.since, busy.taken = time.Now(), before
-			}
-			if time.Since(busy.since) > r.opts.Patience {
+			if busy.note(before) > r.opts.Patience {
 				if after == busy.taken { // nor did it take any other file
 					r.stop("sending", fmt.Errorf("nothing gets through to the bucket: %w", f))
 				} else {
@@ -220,38 +241,6 @@ func (r *run) abandon(ctx context.Context, it *item) {
 	it.image, it.grant, it.tried, it.arrived, it.told, it.registers = nil, nil, false, false, false, 0
 }
 
-// renew gets a fresh grant. It reports whether the item is to be sent with it;
-// else it has gone elsewhere.
-func (r *run) renew(ctx context.Context, it *item) bool {
-	results, err := r.c.Regrant(ctx, r.pid, r.opts.Bucket, []string{it.image.ID})
-	if err != nil {
-		if ctx.Err() == nil {
-			r.stop("renewing a grant", err)
-		}
-		return false
-	}
-	res := results[0]
-	if res.Image != nil {
-		it.image = res.Image
-	}
-	switch {
-	case res.Status == StatusGranted && res.Grant != nil:
-		if err := fits(res.Grant, it.size); err != nil {
-			r.fail(it, err)
-			return false
-		}
-		it.grant = res.Grant
-		return true
-	case res.Status == StatusExists:
-		r.exists(it)
-	case it.registers < maxRegisters: // its attempt may have ended: begin another
-		r.toRegister.push(it)
-	default:
-		r.fail(it, entryError(res.Problem, "regrant"))
-	}
-	return false
-}
-
 // sent hands on a file that the bucket has taken.
 func (r *run) sent(ctx context.Context, it *item) {
 	r.line.success()
@@ -272,21 +261,4 @@ func (r *run) sent(ctx context.Context, it *item) {
 	it.rep.BytesSent = it.size
 	r.mu.Unlock()
 	r.toDone.push(it)
-}
-
-// fits refuses what this package can't or must not do with a grant.
-func fits(g *Grant, size int64) error {
-	u, err := url.Parse(g.URL)
-	switch {
-	case g.Kind != "" && g.Kind != "request":
-		return fmt.Errorf("the server gives a grant of kind %q, which this version does not know", g.Kind)
-	case err != nil || u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https":
-		return errors.New("the server gives a grant with an address that can't be used")
-	}
-	for k, v := range g.Headers {
-		if strings.EqualFold(k, "Content-Length") && v != fmt.Sprint(size) {
-			return fmt.Errorf("the server gives a grant for %s bytes, the file has %d", v, size)
-		}
-	}
-	return nil
 }

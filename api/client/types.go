@@ -1,7 +1,10 @@
 package client
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -62,15 +65,41 @@ type Entry struct {
 	Start *bool  `json:"start,omitempty"` // default true: the upload begins now
 }
 
+// Kinds of grants.
+const (
+	GrantRequest = "request" // a presigned request, to be sent as it stands
+	GrantSession = "session" // an identity to sign requests with, for buckets at Aliyun OSS
+)
+
 // Grant is the right to write one object in one bucket until ExpiresAt.
+//
+// A grant of kind request is sent as it stands: Method, URL and Headers hold the
+// signature, and usually the bucket refuses other bytes than were declared. With
+// one of kind session, URL is where the object belongs, unsigned: its holder makes
+// the request and signs it (Session.Sign) whenever he sends it. Until ExpiresAt the
+// same session writes the project's other images in that bucket too, but each
+// image is waited for by the server only until its own last grant has ended, so
+// ask for a further one (Regrant) for each.
 type Grant struct {
-	Kind      string            `json:"kind"` // request: a presigned request
+	Kind      string            `json:"kind"`
 	Method    string            `json:"method"`
 	URL       string            `json:"url"`
 	Headers   map[string]string `json:"headers"` // to be sent exactly as given
 	ExpiresAt time.Time         `json:"expires_at"`
-	Bucket    string            `json:"bucket"`
+	Bucket    string            `json:"bucket"` // symbol
+	// Unbound says that the bucket may take other bytes than were declared: then
+	// only the validation finds them.
+	Unbound bool     `json:"unbound,omitempty"`
+	Session *Session `json:"session,omitempty"` // of kind session
 }
+
+// String tells of the grant without what makes it one.
+func (g Grant) String() string {
+	return fmt.Sprintf("grant of kind %s in %s until %s", cmp.Or(g.Kind, GrantRequest), g.Bucket, g.ExpiresAt.UTC().Format(time.RFC3339))
+}
+
+// LogValue is String, for package slog.
+func (g Grant) LogValue() slog.Value { return slog.StringValue(g.String()) }
 
 // Result statuses of register and regrant.
 const (

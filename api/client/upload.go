@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"runtime"
 	"sync"
@@ -94,6 +95,7 @@ func (c *Client) Upload(ctx context.Context, pid string, files []File, opts Uplo
 	for range r.opts.Concurrency {
 		wg.Go(func() { r.sendAll(ctx) })
 	}
+	wg.Go(func() { r.renewAll(ctx) })
 	wg.Go(func() { r.tellDone(ctx) })
 	wg.Go(func() { r.judgeAll(ctx) })
 	if len(files) == 0 {
@@ -128,10 +130,15 @@ type run struct {
 
 	toRegister *queue[*item]
 	toSend     *queue[*item]
+	toRenew    *queue[*item]
 	toDone     *queue[*item]
 	toJudge    *queue[*item]
 
 	line line // how sending goes, over all files
+
+	refused    refusals                      // sessions that are of no use any more
+	straight   *http.Client                  // c.bucket, but follows no redirect: another host would get the token
+	bucketSkew atomic.Pointer[time.Duration] // that the bucket's clock is ahead of ours; nil: take the server's
 
 	mu      sync.Mutex // guards what follows, and of items what follows rep
 	bySHA1  map[string]*item
@@ -150,7 +157,10 @@ type item struct {
 
 	image     *Image
 	grant     *Grant
+	given     time.Time     // when the grant was given, by this machine's clock
+	life      time.Duration // that it had then, by the server's clock
 	registers int
+	denied    held // when the server says that it can't give a grant now
 	changes   int
 	tried     bool // a PUT was begun: its bytes may be in the bucket
 	arrived   bool // its bytes are in the bucket
@@ -169,11 +179,14 @@ func newRun(c *Client, pid string, files []File, opts UploadOptions) *run {
 	opts = opts.filled()
 	r := &run{
 		pid: pid, opts: opts, prog: opts.Progress, began: time.Now(), verdict: time.Now(),
-		toRegister: newQueue[*item](), toSend: newQueue[*item](), toDone: newQueue[*item](), toJudge: newQueue[*item](),
+		toRegister: newQueue[*item](), toSend: newQueue[*item](), toRenew: newQueue[*item](), toDone: newQueue[*item](), toJudge: newQueue[*item](),
 		bySHA1: map[string]*item{}, left: len(files),
 	}
 	r.c = c.patient(opts.Patience)
 	r.c.trouble = r.trouble
+	straight := *c.bucket
+	straight.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	r.straight = &straight
 	r.batch.Store(MaxBatch)
 	r.line.now = time.Now
 	var total int64

@@ -409,6 +409,33 @@ func TestBusyServer(t *testing.T) {
 	}
 }
 
+// A server that can't give grants for a while, because a cloud throttles it, says
+// when to come again.
+func TestGrantsThatArePutOff(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.photos(t, 3)
+	n := 0
+	b.Entry = func(client.Entry) *client.Problem { // one at a time
+		if n++; n <= 3*6 {
+			return &client.Problem{Status: 429, Code: "too_many_requests", Detail: "the cloud is busy", RetryAfter: 1}
+		}
+		return nil
+	}
+	wantReady(t, b.upload(t), 3)
+
+	b.Change(func(s *clienttest.Server) { n = -1000 })
+	b.write(t, "new.jpg", jpeg("new"))
+	b.opts.Patience = time.Second
+	r, err := b.c.Upload(t.Context(), b.pid, b.files(t), b.opts)
+	if err == nil || !strings.Contains(err.Error(), "the cloud is busy") {
+		t.Errorf("%v, want the run ended with the server's reason", err)
+	}
+	if err := r.Files[3].Err; !errors.Is(err, client.ErrStopped) {
+		t.Errorf("new.jpg: %v", err)
+	}
+}
+
 func TestKeyWithoutTheRight(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

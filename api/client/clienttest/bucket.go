@@ -27,7 +27,7 @@ func (s *Server) put(w http.ResponseWriter, r *http.Request) {
 	case !known || r.URL.Path != "/bucket/"+g.im.ProjectID+"/"+r.PathValue("file"):
 		Refuse(w, http.StatusForbidden, "SignatureDoesNotMatch", "The request signature does not match")
 		return
-	case time.Now().After(g.ends):
+	case s.now().After(g.ends):
 		Refuse(w, http.StatusForbidden, "AccessDenied", "Request has expired")
 		return
 	}
@@ -95,10 +95,8 @@ func Refuse(w http.ResponseWriter, status int, code, message string) {
 // its body.
 func Cut(w http.ResponseWriter, r *http.Request, after int64) {
 	_, _ = io.CopyN(io.Discard, r.Body, after)
-	if h, ok := w.(http.Hijacker); ok {
-		if conn, _, err := h.Hijack(); err == nil {
-			conn.Close()
-		}
+	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		conn.Close()
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"net"
 	"net/http"
+	"net/url"
 	"path"
 	"strconv"
 	"strings"
@@ -19,8 +21,8 @@ func (s *Server) register(r *http.Request) (int, any) {
 		return 404, no
 	}
 	var in struct {
-		Bucket string
-		Images []client.Entry
+		Bucket, Grant string
+		Images        []client.Entry
 	}
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 		return 400, problem(400, "invalid", err.Error())
@@ -30,12 +32,12 @@ func (s *Server) register(r *http.Request) (int, any) {
 	}
 	out := make([]client.Result, len(in.Images))
 	for i, e := range in.Images {
-		out[i] = s.registerOne(p, e)
+		out[i] = s.registerOne(p, e, in.Grant)
 	}
 	return 200, map[string]any{"results": out}
 }
 
-func (s *Server) registerOne(p *project, e client.Entry) client.Result {
+func (s *Server) registerOne(p *project, e client.Entry, kind string) client.Result {
 	refuse := func(pr *client.Problem) client.Result {
 		return client.Result{Status: client.StatusProblem, Problem: pr}
 	}
@@ -69,7 +71,7 @@ func (s *Server) registerOne(p *project, e client.Entry) client.Result {
 		im.State, im.Reasons, im.arrived, im.body = client.StateUploading, nil, false, nil
 		im.Filename = im.SHA1 + "-" + strconv.Itoa(im.Attempt) + strings.ToLower(path.Ext(e.Name))
 	}
-	return client.Result{Status: client.StatusGranted, Image: ptr(im.Image), Grant: s.grant(im)}
+	return client.Result{Status: client.StatusGranted, Image: ptr(im.Image), Grant: s.grant(im, kind)}
 }
 
 func ptr[T any](v T) *T { return &v }
@@ -82,17 +84,21 @@ type grant struct {
 	ends    time.Time
 }
 
-func (s *Server) grant(im *image) *client.Grant {
+func (s *Server) grant(im *image, kind string) *client.Grant {
+	if s.Session != nil && kind != client.GrantRequest {
+		return s.session(im)
+	}
 	ttl := s.GrantTTL
 	if ttl == 0 {
 		ttl = time.Hour
 	}
 	sum, _ := hex.DecodeString(im.SHA1) // register has read it
-	g := grant{im: im, attempt: im.Attempt, ends: time.Now().Add(ttl), headers: map[string]string{
+	g := grant{im: im, attempt: im.Attempt, ends: s.now().Add(ttl), headers: map[string]string{
 		"Content-Length":      strconv.FormatInt(*im.Size, 10),
 		"X-Amz-Checksum-Sha1": base64.StdEncoding.EncodeToString(sum),
 		"Content-Type":        "image/jpeg",
 	}}
+	im.ends = g.ends
 	token := newID()
 	s.grants[token] = g
 	return &client.Grant{
@@ -101,13 +107,53 @@ func (s *Server) grant(im *image) *client.Grant {
 	}
 }
 
+// session grants a session at OSS.
+func (s *Server) session(im *image) *client.Grant {
+	session, ends := s.Session(im.ProjectID)
+	session.Key = im.ProjectID + "/" + im.Filename
+	im.ends = ends
+	return &client.Grant{
+		Kind: client.GrantSession, Method: http.MethodPut, URL: address(session), Headers: map[string]string{},
+		ExpiresAt: ends, Bucket: "Local", Unbound: true, Session: &session,
+	}
+}
+
+// address is where a session's object lies. Servers that have an address for a
+// name get the bucket in the path.
+func address(session client.Session) string {
+	u, err := url.Parse(session.Endpoint)
+	if err != nil {
+		return ""
+	}
+	u.Path = "/" + session.Key
+	if session.PathStyle || net.ParseIP(u.Hostname()) != nil {
+		u.Path = "/" + session.Bucket + u.Path
+	} else {
+		u.Host = session.Bucket + "." + u.Host
+	}
+	return u.String()
+}
+
+// look finds out whether the bytes of an image lie at OSS.
+func (s *Server) look(im *image) {
+	if s.Session == nil || im.arrived {
+		return
+	}
+	if im.body, im.arrived = s.Object(im.ProjectID + "/" + im.Filename); im.arrived {
+		s.puts = append(s.puts, im.Name)
+	}
+}
+
 // each answers a list of ids one by one.
-func (s *Server) each(r *http.Request, f func(*image) client.Result) (int, any) {
+func (s *Server) each(r *http.Request, f func(im *image, kind string) client.Result) (int, any) {
 	p, no := s.find(r)
 	if no != nil {
 		return 404, no
 	}
-	var in struct{ IDs []string }
+	var in struct {
+		IDs   []string
+		Grant string
+	}
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
 		return 400, problem(400, "invalid", err.Error())
 	}
@@ -122,16 +168,16 @@ func (s *Server) each(r *http.Request, f func(*image) client.Result) (int, any) 
 			continue
 		}
 		s.settle(im)
-		out[i] = f(im)
+		out[i] = f(im, in.Grant)
 	}
 	return 200, map[string]any{"results": out}
 }
 
 func (s *Server) regrant(r *http.Request) (int, any) {
-	return s.each(r, func(im *image) client.Result {
+	return s.each(r, func(im *image, kind string) client.Result {
 		switch im.State {
 		case client.StatePending, client.StateUploading:
-			return client.Result{Status: client.StatusGranted, Image: ptr(im.Image), Grant: s.grant(im)}
+			return client.Result{Status: client.StatusGranted, Image: ptr(im.Image), Grant: s.grant(im, kind)}
 		case client.StateInvalid:
 			return client.Result{Status: client.StatusProblem, Problem: problem(409, "conflict", "the attempt has ended")}
 		}
@@ -140,13 +186,14 @@ func (s *Server) regrant(r *http.Request) (int, any) {
 }
 
 func (s *Server) start(r *http.Request) (int, any) {
-	return s.each(r, func(im *image) client.Result {
+	return s.each(r, func(im *image, _ string) client.Result {
 		return client.Result{Status: client.StatusOK, Image: ptr(im.Image)}
 	})
 }
 
 func (s *Server) done(r *http.Request) (int, any) {
-	return s.each(r, func(im *image) client.Result {
+	return s.each(r, func(im *image, _ string) client.Result {
+		s.look(im)
 		if im.arrived && (im.State == client.StatePending || im.State == client.StateUploading) {
 			im.State, im.UploadedAt, im.judge = client.StateUploaded, ptr(time.Now()), time.Now().Add(s.JudgeTime)
 			if s.JudgeTime == 0 {

@@ -4,12 +4,16 @@
 // It speaks the REST wire and S3's presigned PUT over real HTTP, keeps everything
 // in memory, and can be told to misbehave. It is a stand-in and no more: its
 // states are a sketch of the real ones, its verdict looks at a file's first bytes
-// only, and it knows one key. What it refuses it refuses as the real ones do: a
-// PUT with other headers, another length or other bytes than were granted.
+// only, and it knows one key. What it refuses it refuses as the real ones do: a PUT
+// with other headers, another length or other bytes than were granted.
+//
+// With Server.Session set it sends its clients to a bucket at OSS, or at an
+// emulator of it, instead of its own.
 package clienttest
 
 import (
 	"crypto/rand"
+	"crypto/sha1"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -39,6 +43,15 @@ type Server struct {
 	PutRate   int           // bytes a second that one PUT gets through; 0: no limit
 	TiedTo    string        // project that the key is tied to
 
+	// Session, if set, is asked for sessions that may write below a project's prefix
+	// at an OSS, or an emulator of it, and for when they end; its Key is filled in
+	// here. Register and regrant give grants of that kind then, unless they are asked
+	// for presigned requests. Object reads what lies in that bucket at a key.
+	Session func(pid string) (client.Session, time.Time)
+	Object  func(key string) ([]byte, bool)
+	// Now is the clock of the stand-in; nil: time.Now.
+	Now func() time.Time
+
 	// API and Bucket see each request first; true means that they have answered.
 	API    func(w http.ResponseWriter, r *http.Request) bool
 	Bucket func(w http.ResponseWriter, r *http.Request) bool
@@ -52,6 +65,7 @@ type Server struct {
 	calls    map[string]int
 	puts     []string // names, in the order in which they arrived whole
 	putBytes int64
+	expired  int
 	grants   map[string]grant // by token
 }
 
@@ -64,6 +78,7 @@ type image struct {
 	client.Image
 	body    []byte
 	arrived bool
+	ends    time.Time // its last grant
 	judge   time.Time // when its verdict is due
 }
 
@@ -174,6 +189,13 @@ func (s *Server) newProject(name, kind string) *project {
 	return p
 }
 
+// Expired is how many images were given up because nothing arrived in time.
+func (s *Server) Expired() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.expired
+}
+
 // newID looks like a ULID.
 func newID() string {
 	b := make([]byte, 11)
@@ -204,6 +226,7 @@ func (s *Server) api(w http.ResponseWriter, r *http.Request, name string, h func
 		panic(err) // an answer of our own
 	}
 	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))
 	w.WriteHeader(status)
 	_, _ = w.Write(b)
 }
@@ -292,16 +315,34 @@ func (p *project) bySHA1(sum string) *image {
 	return nil
 }
 
-// settle gives an image the verdict that is due.
+func (s *Server) now() time.Time {
+	if s.Now == nil {
+		return time.Now()
+	}
+	return s.Now()
+}
+
+// settle gives an image the verdict that is due. An image is waited for until five
+// minutes after its last grant has ended.
 func (s *Server) settle(im *image) {
+	open := im.State == client.StatePending || im.State == client.StateUploading
+	if open && !im.ends.IsZero() && s.now().After(im.ends.Add(5*time.Minute)) {
+		if s.look(im); !im.arrived {
+			im.State, im.Reasons = client.StateInvalid, []string{"expired: the upload did not arrive in time"}
+			s.expired++
+		}
+	}
 	if im.State != client.StateUploaded || s.NoWorker || time.Now().Before(im.judge) {
 		return
 	}
 	now := time.Now()
 	im.JudgedAt = &now
+	sum := sha1.Sum(im.body)
 	switch {
 	case len(im.body) == 0:
 		im.State, im.Reasons = client.StateInvalid, []string{"empty: the file has no bytes"}
+	case hex.EncodeToString(sum[:]) != im.SHA1:
+		im.State, im.Reasons = client.StateInvalid, []string{"checksum_mismatch: these are other bytes"}
 	case !strings.HasPrefix(string(im.body), "\xff\xd8\xff"):
 		im.State, im.Reasons = client.StateInvalid, []string{"unsupported_format: the file is not an image"}
 	default:
