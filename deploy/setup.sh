@@ -3,8 +3,9 @@
 #
 #   go    looks at Go alone, installs nothing
 #   run   and a Postgres server, which `uploadbroker serve` starts by itself
-#   test  and a C compiler, which Go's race detector needs, and curl, by which a
-#         test speaks as old scripts do
+#   test  and a C compiler, which Go's race detector needs, curl, by which a test
+#         speaks as old scripts do, and node with npm, by which tests upload as
+#         programs in the field do: with Aliyun's own clients, which it fetches once
 #
 # On Debian, Ubuntu and kin it installs with apt-get, through sudo when it is not
 # root. Elsewhere it says what to install. When all is there, it does nothing.
@@ -141,6 +142,22 @@ cc_hint() {
 	fi
 }
 
+node_hint() {
+	if has dnf; then
+		echo "dnf install nodejs npm"
+	elif has apk; then
+		echo "apk add nodejs npm"
+	elif has pacman; then
+		echo "pacman -S nodejs npm"
+	elif has zypper; then
+		echo "zypper install nodejs npm"
+	elif has brew || [ "$(uname -s)" = Darwin ]; then
+		echo "brew install node"
+	else
+		echo "Node.js 18 or newer (https://nodejs.org)"
+	fi
+}
+
 need_postgres() {
 	has_postgres && return
 	if has apt-get; then
@@ -170,6 +187,58 @@ need_curl() {
 	fi
 }
 
+need_node() {
+	missing=
+	has node || missing=nodejs
+	has npm || missing="$missing npm"
+	[ -n "$missing" ] || return 0
+	if has apt-get; then
+		# Two words or one.
+		# shellcheck disable=SC2086
+		apt_install $missing
+	else
+		die "node and npm are missing. Install them: $(node_hint)"
+	fi
+	if ! has node || ! has npm; then
+		die "the packages nodejs and npm are installed, but node and npm are not to be found."
+	fi
+}
+
+forget_building() {
+	rm -rf "$building"
+}
+
+# The folder is named after the lock file, so that each checkout finds its own;
+# cmd/uploadbroker/oss_clients_node_test.go looks for it in the same place. It is
+# complete when it has its name. Without it those tests are left out, and say so.
+need_oss_clients() {
+	if ! node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; then
+		say "node 18 or newer is needed, this is $(node --version); the tests that need it are left out."
+		return 0
+	fi
+	from=cmd/uploadbroker/testdata/oss-clients
+	cache=${XDG_CACHE_HOME:-$HOME/.cache}/uploadbroker
+	hash=$(node -e 'const fs = require("fs"), crypto = require("crypto");
+		console.log(crypto.createHash("sha256").update(fs.readFileSync(process.argv[1])).digest("hex").slice(0, 16))' \
+		"$from/package-lock.json")
+	clients=$cache/oss-clients-$hash
+	[ ! -d "$clients" ] || return 0
+
+	say "fetching Aliyun's clients for node, once"
+	mkdir -p "$cache"
+	building=$(mktemp -d "$cache/building-oss-clients.XXXXXX")
+	trap forget_building EXIT
+	trap 'exit 1' HUP INT TERM
+	cp "$from/package.json" "$from/package-lock.json" "$from/.npmrc" "$building"
+	if ! (cd "$building" && npm ci --loglevel=error </dev/null >&2); then
+		say "npm can't fetch them; the tests that need them are left out."
+	elif ! node -e 'require("fs").renameSync(process.argv[1], process.argv[2])' "$building" "$clients" 2>/dev/null; then
+		[ -d "$clients" ] || die "$clients can't be made." # else somebody else was quicker
+	fi
+	forget_building
+	trap - EXIT HUP INT TERM
+}
+
 [ $# -gt 0 ] || set -- run test
 for part in "$@"; do
 	case $part in
@@ -184,6 +253,8 @@ for part in "$@"; do
 		need_postgres
 		need_cc
 		need_curl
+		need_node
+		need_oss_clients
 		;;
 	*) die "no such part: $part (there are go, run, test)" ;;
 	esac

@@ -80,11 +80,7 @@ func (b *buckets) openClouds(ctx context.Context, c config) ([]*openBucket, erro
 			all = append(all, same)
 			continue
 		}
-		driver, err := s3.Open(ctx, s3.Options{
-			Bucket: bc.Bucket, Region: bc.Region, Endpoint: bc.Endpoint, PublicEndpoint: bc.PublicEndpoint,
-			PathStyle: *bc.PathStyle, AccessKeyID: bc.AccessKeyID, AccessKeySecret: bc.AccessKeySecret,
-			MinIO: bc.Cloud == string(broker.CloudMinIO),
-		})
+		driver, err := bc.driver(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", bc.Symbol, err)
 		}
@@ -109,6 +105,18 @@ func (b *buckets) openClouds(ctx context.Context, c config) ([]*openBucket, erro
 	return all, nil
 }
 
+// driver makes what speaks to the bucket's cloud.
+func (bc bucketConfig) driver(ctx context.Context) (storage.Driver, error) {
+	if bc.Cloud == string(broker.CloudOSS) {
+		return bc.openOSS(ctx)
+	}
+	return s3.Open(ctx, s3.Options{
+		Bucket: bc.Bucket, Region: bc.Region, Endpoint: bc.Endpoint, PublicEndpoint: bc.PublicEndpoint,
+		PathStyle: *bc.PathStyle, AccessKeyID: bc.AccessKeyID, AccessKeySecret: bc.AccessKeySecret,
+		MinIO: bc.Cloud == string(broker.CloudMinIO),
+	})
+}
+
 func (b *buckets) configuredAs(c bucketConfig) *openBucket {
 	for _, open := range b.clouds {
 		if reflect.DeepEqual(open.config, c) {
@@ -126,6 +134,9 @@ func placement(b *storage.Bucket) broker.Bucket {
 	}
 	if b.CanSignPut() {
 		p.Signer = b
+	}
+	if b.CanSession() {
+		p.Sessions = b
 	}
 	if b.CanSignGet() {
 		p.Linker = b

@@ -116,6 +116,14 @@ func tryBucket(ctx context.Context, b *storage.Bucket) (verdict string, err erro
 	if err := b.Delete(ctx, key); err != nil {
 		return "", fmt.Errorf("can't delete: %w", err)
 	}
+	if b.CanSession() {
+		if _, err := b.Session(ctx, storage.CheckPrefix); err != nil {
+			return "", fmt.Errorf("can't get a session for clients: %w", err)
+		}
+	}
+	if !b.CanProbe() {
+		return "good; a grant can't bind the bytes there, the validation alone finds wrong ones", nil
+	}
 	if _, known := b.Bound(); !known {
 		if err := b.Probe(ctx); err != nil {
 			return "", fmt.Errorf("can't try a presigned upload: %w", err)

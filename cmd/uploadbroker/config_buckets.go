@@ -23,7 +23,7 @@ type localBucket struct {
 type bucketConfig struct {
 	Symbol              string       `yaml:"symbol"`
 	Display             string       `yaml:"display"` // default: the symbol
-	Cloud               string       `yaml:"cloud"`   // S3 or MINIO
+	Cloud               string       `yaml:"cloud"`   // S3, OSS or MINIO
 	Bucket              string       `yaml:"bucket"`
 	Region              string       `yaml:"region"`
 	Endpoint            string       `yaml:"endpoint"`        // default: the cloud's own
@@ -34,9 +34,10 @@ type bucketConfig struct {
 	AccessKeySecretFile string       `yaml:"access_key_secret_file"`
 	Location            *location    `yaml:"location"` // default: the region's
 	Countries           countryRules `yaml:"countries"`
-	GrantTTL            duration     `yaml:"grant_ttl"` // default 3h, 7 days at most
+	GrantTTL            duration     `yaml:"grant_ttl"` // default 3h, 7 days at most; for OSS see there
 	Drain               bool         `yaml:"drain"`     // no new grants, still read
 	Events              eventRules   `yaml:"events"`
+	OSS                 ossConfig    `yaml:"oss"` // cloud OSS
 }
 
 // eventRules say whose word about arrivals in a bucket is taken.
@@ -115,18 +116,18 @@ func (c *config) finishBuckets(fault func(key, format string, args ...any)) {
 		if b.Display == "" {
 			b.Display = b.Symbol
 		}
+		cloud, err := broker.ParseCloud(b.Cloud)
+		switch {
+		case err != nil:
+			fault(at("cloud"), "%q is not a cloud: S3, OSS or MINIO", b.Cloud)
+		case cloud == broker.CloudMinIO && b.Endpoint == "":
+			fault(at("endpoint"), "a MINIO bucket needs its endpoint")
+		}
+		b.finishOSS(at, fault)
 		if b.GrantTTL == 0 {
 			b.GrantTTL = duration(storage.DefaultGrantTTL)
 		}
 		checkTTL(at("grant_ttl"), b.GrantTTL, fault)
-		switch cloud, err := broker.ParseCloud(b.Cloud); {
-		case err != nil:
-			fault(at("cloud"), "%q is not a cloud: S3 or MINIO", b.Cloud)
-		case cloud == broker.CloudOSS:
-			fault(at("cloud"), "OSS is not supported by this version")
-		case cloud == broker.CloudMinIO && b.Endpoint == "":
-			fault(at("endpoint"), "a MINIO bucket needs its endpoint")
-		}
 		if b.PathStyle == nil {
 			path := b.Cloud == string(broker.CloudMinIO)
 			b.PathStyle = &path

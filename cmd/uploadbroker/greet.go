@@ -29,11 +29,11 @@ func (a *app) greet(ctx context.Context, w io.Writer, addr net.Addr, boot broker
 	}
 	fmt.Fprintf(&b, "  API docs: %s/docs/\n", here)
 
+	server := ""
+	if here != "http://127.0.0.1:8080" {
+		server = " --server " + here
+	}
 	if boot.Secret != "" {
-		server := ""
-		if here != "http://127.0.0.1:8080" {
-			server = " --server " + here
-		}
 		fmt.Fprintf(&b, `
 This is the key of %s. It is shown this once; keep it:
 
@@ -45,6 +45,10 @@ Upload a folder of photos:
 `, boot.Owner.Email, boot.Secret, boot.Secret, executable(), server)
 	} else {
 		fmt.Fprintf(&b, "\nA further key: %s keys create --owner owner@localhost%s\n", executable(), a.dataFlag())
+	}
+	if a.demo != nil {
+		fmt.Fprintf(&b, "\nThe OSS emulator is at http://%s, its bucket is %s:\n\n  %s upload%s DIR --new demo --bucket %s\n",
+			a.demo.listener.Addr(), demoSymbol, executable(), server, demoSymbol)
 	}
 	if lan {
 		a.greetLAN(&b, addr)

@@ -29,13 +29,14 @@ type cli struct {
 	Upload uploadCmd `cmd:"" help:"Upload a folder of photos and wait for their verdicts."`
 	Check  checkCmd  `cmd:"" help:"Judge local files with the worker's validator."`
 
-	Owners  ownersCmd  `cmd:"" help:"People who have projects and keys."`
-	Keys    keysCmd    `cmd:"" help:"Keys: what they may do, for whom, until when."`
-	Buckets bucketsCmd `cmd:"" help:"The configured buckets."`
-	Jobs    jobsCmd    `cmd:"" help:"Validations that wait, run or fail."`
-	Migrate migrateCmd `cmd:"" help:"The database's schema."`
-	Config  configCmd  `cmd:"" help:"The configuration file."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Owners      ownersCmd      `cmd:"" help:"People who have projects and keys."`
+	Keys        keysCmd        `cmd:"" help:"Keys: what they may do, for whom, until when."`
+	Buckets     bucketsCmd     `cmd:"" help:"The configured buckets."`
+	Jobs        jobsCmd        `cmd:"" help:"Validations that wait, run or fail."`
+	OSSEmulator ossEmulatorCmd `cmd:"" name:"oss-emulator" help:"A stand-in for Aliyun's OSS and STS on a folder, for tests and development."`
+	Migrate     migrateCmd     `cmd:"" help:"The database's schema."`
+	Config      configCmd      `cmd:"" help:"The configuration file."`
+	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
 
 func main() {

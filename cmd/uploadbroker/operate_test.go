@@ -171,8 +171,8 @@ func TestExampleConfigIsGood(t *testing.T) {
 	uncommented = strings.NewReplacer("AKIA…", "AKIA", "access_key_id: ", "access_key_id: ", "access_key_secret: …", "access_key_secret: s").Replace(uncommented)
 	write(t, path, []byte(uncommented))
 	c, err = (configFlags{ConfigFile: path}).load(nil)
-	if err != nil || len(c.Buckets) != 1 || c.Buckets[0].Symbol != "HongKong" {
-		t.Errorf("the example's bucket, without its #, gives %+v: %v", c.Buckets, err)
+	if err != nil || len(c.Buckets) != 2 || c.Buckets[0].Symbol != "HongKong" || c.Buckets[1].OSS.RoleARN == "" {
+		t.Errorf("the example's buckets, without their #, give %+v: %v", c.Buckets, err)
 	}
 }
 

@@ -33,6 +33,7 @@ type serveCmd struct {
 	PublicURL string `placeholder:"URL" help:"How clients reach this server. Default: as each request says." env:"UPLOADBROKER_PUBLIC_URL"`
 	LAN       bool   `name:"lan" help:"Listen on all interfaces and print how phones and other machines get here."`
 	NoWorker  bool   `help:"Leave looks and validations to 'uploadbroker worker' elsewhere."`
+	DemoOSS   bool   `name:"demo-oss" help:"Add a bucket of the OSS emulator, on this machine alone, to try STS tokens."`
 	Debug     bool   `help:"Log every request."`
 
 	BootstrapKey string `hidden:"" env:"UPLOADBROKER_BOOTSTRAP_KEY"`
@@ -40,6 +41,7 @@ type serveCmd struct {
 
 // Run serves until ctx ends.
 func (s *serveCmd) Run(ctx context.Context, io stdio) error {
+	var demo *demoOSS // nil: none
 	load := func() (config, error) {
 		return s.load(func(c *config) {
 			if s.PublicURL != "" {
@@ -54,6 +56,7 @@ func (s *serveCmd) Run(ctx context.Context, io stdio) error {
 					c.Listen = ":" + port
 				}
 			}
+			demo.add(c)
 		})
 	}
 	c, err := load()
@@ -78,6 +81,15 @@ func (s *serveCmd) Run(ctx context.Context, io stdio) error {
 		return &exitError{exitUsage, fmt.Sprintf("can't listen on %s: %v; choose another with --listen", c.Listen, cause(err))}
 	}
 	defer listener.Close()
+	if s.DemoOSS {
+		if demo, err = listenDemoOSS(ctx, listener.Addr()); err != nil {
+			return err
+		}
+		defer demo.listener.Close()
+		if c, err = load(); err != nil {
+			return &exitError{exitUsage, err.Error()}
+		}
+	}
 
 	hangup, stop := onHangup()
 	defer stop()
@@ -87,6 +99,12 @@ func (s *serveCmd) Run(ctx context.Context, io stdio) error {
 	}
 	defer a.close()
 	a.load, a.hangup = load, hangup
+	if demo != nil {
+		if err := demo.open(c.DataDir, log); err != nil {
+			return err
+		}
+		a.demo = demo
+	}
 	var boot broker.Bootstrapped
 	if err := a.db.patiently(ctx, log, func() (err error) {
 		boot, err = a.keys.Bootstrap(ctx, s.BootstrapKey)
@@ -127,6 +145,7 @@ type app struct {
 	fetch    *fetch.Client
 	graphql  *graphql.Face // once there is a server
 
+	demo     *demoOSS               // nil: none
 	load     func() (config, error) // reads the configuration again
 	hangup   <-chan os.Signal       // says when
 	probeNow chan struct{}          // buckets changed
@@ -279,6 +298,9 @@ func (a *app) serve(ctx context.Context, l net.Listener, work bool, ready func()
 	}
 	if a.load != nil {
 		g.Go(func() error { return a.reloadOnHangup(ctx, a.hangup) })
+	}
+	if a.demo != nil {
+		g.Go(func() error { return a.demo.serve(ctx) })
 	}
 	g.Go(func() error { return a.probe(ctx) })
 	g.Go(func() error {
