@@ -4,7 +4,7 @@
 //
 //	oss:ListObjects, oss:ListMultipartUploads  on acs:oss:*:*:BUCKET
 //	oss:GetObject, oss:PutObject, oss:DeleteObject, oss:AbortMultipartUpload,
-//	oss:ListParts, and oss:GetObjectVersion where links name versions
+//	and oss:GetObjectVersion where links name versions
 //	                                           on acs:oss:*:*:BUCKET/*
 //	sts:AssumeRole                             on the role's ARN
 //

@@ -186,6 +186,9 @@ func FuzzSignEqualsSDK(f *testing.F) {
 		if _, err := portable(t, b).SignPut(t.Context(), key, broker.Binding{ContentType: contentType}, time.Minute); err != nil {
 			return
 		}
+		if token != strings.TrimSpace(token) { // the SDK cuts that off
+			return
+		}
 		c := credential{id: "LTAI", secret: secret, token: token}
 		for _, s := range sites()[:2] {
 			samePut(t, s, c, key, broker.Binding{SizeBytes: max(size, -1), ContentType: contentType}, time.Hour)
