@@ -47,8 +47,9 @@ var importRules = []importRule{
 	{dir: "broker/reconstruct/...", project: []string{"broker"}},
 
 	{dir: "storage", project: []string{"broker"}},
-	{dir: "storage/s3/...", project: []string{"broker", "storage"}, families: []string{"aws"}},
-	{dir: "storage/oss/...", project: []string{"broker", "storage"}, families: []string{"aliyun"}},
+	{dir: "storage/presign", standardOnly: true},
+	{dir: "storage/s3/...", project: []string{"broker", "storage", "storage/presign"}, families: []string{"aws"}},
+	{dir: "storage/oss/...", project: []string{"broker", "storage", "storage/presign"}, families: []string{"aliyun"}},
 	{dir: "storage/local/...", project: []string{"broker", "storage", "storage/s3"}, families: []string{"aws"}},
 	{dir: "storage/ossemu/...", standardOnly: true},
 	{dir: "storage/storagetest/...", project: []string{"broker", "storage"}, testsOnly: true},

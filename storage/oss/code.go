@@ -16,6 +16,7 @@ import (
 	sdk "github.com/aliyun/aliyun-oss-go-sdk/oss"
 
 	"github.com/uploadbroker/uploadbroker/broker"
+	"github.com/uploadbroker/uploadbroker/storage"
 )
 
 // answerError is an answer of OSS or STS that is no success.
@@ -100,7 +101,7 @@ func (b *Bucket) Code(err error) broker.Code {
 		return broker.CodeChanged
 	case errors.Is(err, errTooLarge):
 		return broker.CodeTooLarge
-	case errors.Is(err, errSize):
+	case errors.Is(err, storage.ErrSize):
 		return broker.CodeInvalidSize
 	case errors.Is(err, errCredentials):
 		return broker.CodeDenied
@@ -112,7 +113,7 @@ func (b *Bucket) Code(err error) broker.Code {
 		if code := codeOfName(answer.code); code != "" {
 			return code
 		}
-		if code := codeOfStatus(answer.status); code != "" {
+		if code := storage.CodeOfStatus(answer.status); code != "" {
 			return code
 		}
 	}
@@ -164,28 +165,6 @@ func codeOfName(name string) broker.Code {
 		return broker.CodeTooManyRequests
 	case "InvalidAccessKeyId", "InvalidSecurityToken", "InvalidTimeStamp", "Forbidden", "NoPermission":
 		return broker.CodeDenied
-	}
-	return ""
-}
-
-func codeOfStatus(status int) broker.Code {
-	switch {
-	case status == http.StatusNotFound:
-		return broker.CodeNotFound
-	case status == http.StatusPreconditionFailed:
-		return broker.CodeChanged
-	case status == http.StatusConflict:
-		return broker.CodeConflict
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return broker.CodeDenied
-	case status == http.StatusRequestEntityTooLarge:
-		return broker.CodeTooLarge
-	case status == http.StatusMethodNotAllowed, status == http.StatusNotImplemented:
-		return broker.CodeNotSupported
-	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500, status/100 == 3:
-		return broker.CodeUnavailable
-	case status/100 == 4:
-		return broker.CodeInvalid
 	}
 	return ""
 }

@@ -12,6 +12,7 @@ import (
 	sdk "github.com/aliyun/aliyun-oss-go-sdk/oss"
 
 	"github.com/uploadbroker/uploadbroker/broker"
+	"github.com/uploadbroker/uploadbroker/storage"
 )
 
 func TestCode(t *testing.T) {
@@ -32,7 +33,7 @@ func TestCode(t *testing.T) {
 			errSlow, errOdd, &lineError{"Get", errors.New("x")}, sdk.CRCCheckError{}, syscall.ECONNREFUSED, io.ErrUnexpectedEOF,
 			&net.OpError{Op: "dial", Err: errors.New("x")}, context.DeadlineExceeded, context.Canceled},
 		broker.CodeTooManyRequests: {answer("Throttling", 400), answer("Throttling.User", 400), answer("Throttling.Api", 503)},
-		broker.CodeInvalidSize:     {fmt.Errorf("%w: x", errSize)},
+		broker.CodeInvalidSize:     {fmt.Errorf("%w: x", storage.ErrSize)},
 		broker.CodeNotSupported:    {answer("NotImplemented", 501), answer("", 405), answer("", 501)},
 		broker.CodeInvalidName:     {broker.Errorf(broker.CodeInvalidName, "x")},
 	} {

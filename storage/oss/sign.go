@@ -12,6 +12,7 @@ import (
 
 	"github.com/uploadbroker/uploadbroker/broker"
 	"github.com/uploadbroker/uploadbroker/storage"
+	"github.com/uploadbroker/uploadbroker/storage/presign"
 )
 
 // presigner makes presigned URLs by signatures of version 4 (Aliyun OSS API
@@ -32,12 +33,11 @@ type presigner struct {
 // signingKey is what one day and one set of credentials have in common.
 type signingKey struct {
 	creds      credential
-	day        string   // yyyymmdd
-	scope      string   // day/region/oss/aliyun_v4_request
-	credential string   // the value of x-oss-credential, escaped
-	token      string   // "&x-oss-security-token=…", escaped, or ""
-	inner      [64]byte // the key of the HMAC, padded for its two rounds
-	outer      [64]byte
+	day        string // yyyymmdd
+	scope      string // day/region/oss/aliyun_v4_request
+	credential string // the value of x-oss-credential, escaped
+	token      string // "&x-oss-security-token=…", escaped, or ""
+	hmac       presign.Key
 }
 
 func newPresigner(creds credentialSource, bucket, endpoint, region string, pathStyle bool, now func() time.Time) (*presigner, error) {
@@ -97,15 +97,15 @@ func (p *presigner) get(ctx context.Context, key string, opts storage.GetOptions
 	// In the order of the alphabet, before x-oss-…: r, v.
 	var query []byte
 	if opts.Filename != "" {
-		query = appendQuery(append(query, "response-content-disposition="...), attachment(opts.Filename))
+		query = presign.AppendQuery(append(query, "response-content-disposition="...), presign.Attachment(opts.Filename))
 		query = append(query, '&')
 	}
 	if opts.ContentType != "" {
-		query = appendQuery(append(query, "response-content-type="...), opts.ContentType)
+		query = presign.AppendQuery(append(query, "response-content-type="...), opts.ContentType)
 		query = append(query, '&')
 	}
 	if opts.Version != "" {
-		query = appendQuery(append(query, "versionId="...), opts.Version)
+		query = presign.AppendQuery(append(query, "versionId="...), opts.Version)
 		query = append(query, '&')
 	}
 	url, _, err := p.presign(ctx, "GET", key, "", nil, query, ttl)
@@ -142,7 +142,7 @@ func (p *presigner) presign(ctx context.Context, method, key, additional string,
 	buf = append(buf, p.origin...)
 	buf = append(buf, p.base...)
 	name := len(buf)
-	buf = appendPath(buf, key)
+	buf = presign.AppendPath(buf, key)
 	mark := len(buf)
 	buf = append(buf, '?')
 	buf = append(buf, query...)
@@ -179,14 +179,14 @@ func (p *presigner) presign(ctx context.Context, method, key, additional string,
 	canonical := sha256.Sum256(buf[end:])
 
 	// The string to sign replaces it, behind the HMAC's first block.
-	buf = append(buf[:end], k.inner[:]...)
+	buf = append(buf[:end], k.hmac.Inner[:]...)
 	buf = append(buf, "OSS4-HMAC-SHA256\n"...)
 	buf = append(buf, buf[date:dateEnd]...)
 	buf = append(buf, '\n')
 	buf = append(buf, k.scope...)
 	buf = append(buf, '\n')
 	buf = hex.AppendEncode(buf, canonical[:])
-	signature := k.finish(sha256.Sum256(buf[end:]))
+	signature := k.hmac.Finish(sha256.Sum256(buf[end:]))
 
 	// The whole URL replaces that: the parameters are in order, as the SDK has them.
 	buf = append(buf[:end], buf[:place]...)
@@ -217,40 +217,10 @@ func (p *presigner) signingKey(ctx context.Context) (*signingKey, time.Time, err
 
 func newSigningKey(creds credential, day, region string) *signingKey {
 	k := &signingKey{creds: creds, day: day, scope: day + "/" + region + "/oss/aliyun_v4_request"}
-	k.credential = string(appendQuery(nil, creds.id+"/"+k.scope))
+	k.credential = string(presign.AppendQuery(nil, creds.id+"/"+k.scope))
 	if creds.token != "" {
-		k.token = string(appendQuery([]byte("&x-oss-security-token="), creds.token))
+		k.token = string(presign.AppendQuery([]byte("&x-oss-security-token="), creds.token))
 	}
-	key := []byte("aliyun_v4" + creds.secret)
-	for _, part := range []string{day, region, "oss", "aliyun_v4_request"} {
-		k.pad(key)
-		round := sha256.Sum256(append(k.inner[:], part...))
-		sum := k.finish(round)
-		key = sum[:]
-	}
-	k.pad(key)
+	k.hmac = presign.NewKey("aliyun_v4"+creds.secret, day, region, "oss", "aliyun_v4_request")
 	return k
-}
-
-// pad sets the two padded keys of HMAC-SHA256 (RFC 2104).
-func (k *signingKey) pad(key []byte) {
-	if len(key) > 64 {
-		sum := sha256.Sum256(key)
-		key = sum[:]
-	}
-	for i := range 64 {
-		var c byte
-		if i < len(key) {
-			c = key[i]
-		}
-		k.inner[i], k.outer[i] = c^0x36, c^0x5c
-	}
-}
-
-// finish is the outer round of the HMAC.
-func (k *signingKey) finish(inner [32]byte) [32]byte {
-	var block [96]byte
-	copy(block[:], k.outer[:])
-	copy(block[64:], inner[:])
-	return sha256.Sum256(block[:])
 }

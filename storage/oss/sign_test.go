@@ -15,6 +15,7 @@ import (
 
 	"github.com/uploadbroker/uploadbroker/broker"
 	"github.com/uploadbroker/uploadbroker/storage"
+	"github.com/uploadbroker/uploadbroker/storage/presign"
 )
 
 // site is one way to reach a bucket.
@@ -117,7 +118,7 @@ func sameGet(t *testing.T, s site, c credential, key string, opts storage.GetOpt
 	b, theirs := siteBucket(t, s, c, &now)
 	var with []sdk.Option
 	if opts.Filename != "" {
-		with = append(with, sdk.ResponseContentDisposition(attachment(opts.Filename)))
+		with = append(with, sdk.ResponseContentDisposition(presign.Attachment(opts.Filename)))
 	}
 	if opts.ContentType != "" {
 		with = append(with, sdk.ResponseContentType(opts.ContentType))
@@ -290,7 +291,7 @@ func TestAttachment(t *testing.T) {
 		"é中.jpg":    `attachment; filename="__.jpg"; filename*=UTF-8''%C3%A9%E4%B8%AD.jpg`,
 		"a\r\nb: c": `attachment; filename="a__b: c"; filename*=UTF-8''a%0D%0Ab%3A%20c`,
 	} {
-		if got := attachment(name); got != want {
+		if got := presign.Attachment(name); got != want {
 			t.Errorf("%q:\n got %s\nwant %s", name, got, want)
 		}
 	}

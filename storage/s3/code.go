@@ -5,13 +5,13 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"syscall"
 
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/uploadbroker/uploadbroker/broker"
+	"github.com/uploadbroker/uploadbroker/storage"
 )
 
 // Code is the one table of what S3's errors mean (Amazon S3 API Reference,
@@ -28,7 +28,7 @@ func (b *Bucket) Code(err error) broker.Code {
 		return broker.CodeConflict
 	case errors.Is(err, errTooLarge):
 		return broker.CodeTooLarge
-	case errors.Is(err, errSize):
+	case errors.Is(err, storage.ErrSize):
 		return broker.CodeInvalidSize
 	case errors.Is(err, errCredentials):
 		return broker.CodeDenied
@@ -43,13 +43,13 @@ func (b *Bucket) Code(err error) broker.Code {
 		if code := codeOfName(answer.code); code != "" {
 			return code
 		}
-		if code := codeOfStatus(answer.status); code != "" {
+		if code := storage.CodeOfStatus(answer.status); code != "" {
 			return code
 		}
 	}
 	var response *smithyhttp.ResponseError
 	if errors.As(err, &response) {
-		if code := codeOfStatus(response.HTTPStatusCode()); code != "" {
+		if code := storage.CodeOfStatus(response.HTTPStatusCode()); code != "" {
 			return code
 		}
 	}
@@ -93,28 +93,6 @@ func codeOfName(name string) broker.Code {
 		return broker.CodeInvalid
 	case "NotImplemented", "MethodNotAllowed":
 		return broker.CodeNotSupported
-	}
-	return ""
-}
-
-func codeOfStatus(status int) broker.Code {
-	switch {
-	case status == http.StatusNotFound:
-		return broker.CodeNotFound
-	case status == http.StatusPreconditionFailed:
-		return broker.CodeChanged
-	case status == http.StatusConflict:
-		return broker.CodeConflict
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return broker.CodeDenied
-	case status == http.StatusRequestEntityTooLarge:
-		return broker.CodeTooLarge
-	case status == http.StatusMethodNotAllowed, status == http.StatusNotImplemented:
-		return broker.CodeNotSupported
-	case status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500, status/100 == 3:
-		return broker.CodeUnavailable
-	case status/100 == 4:
-		return broker.CodeInvalid
 	}
 	return ""
 }

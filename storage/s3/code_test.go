@@ -35,7 +35,7 @@ func TestCode(t *testing.T) {
 		broker.CodeUnavailable:  {api("SlowDown"), api("NoSuchBucket"), api("InternalError"), status(503), status(500), status(507), status(429), status(301), syscall.ECONNREFUSED, io.ErrUnexpectedEOF, &net.OpError{Op: "dial", Err: errors.New("x")}, context.DeadlineExceeded, context.Canceled},
 		broker.CodeTooLarge:     {api("EntityTooLarge"), status(413), errTooLarge},
 		broker.CodeInvalid:      {api("InvalidRange"), api("KeyTooLongError"), status(400), status(416)},
-		broker.CodeInvalidSize:  {fmt.Errorf("%w: x", errSize)},
+		broker.CodeInvalidSize:  {fmt.Errorf("%w: x", storage.ErrSize)},
 		broker.CodeNotSupported: {api("NotImplemented"), status(405), status(501)},
 		broker.CodeInternal:     {errors.New("what"), api("NeverHeardOf")},
 	} {

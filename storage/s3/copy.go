@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/uploadbroker/uploadbroker/storage"
+	"github.com/uploadbroker/uploadbroker/storage/presign"
 )
 
 // Copy is CopyObject, which takes objects of up to 5 GiB, and then HeadObject,
@@ -18,7 +19,7 @@ func (b *Bucket) Copy(ctx context.Context, from, ifMatch, to string) (storage.Ob
 		Bucket: &b.name, Key: &to,
 		// The header carries a URL's path and version, and the SDK sends it as
 		// it is given (Amazon S3 API Reference, CopyObject, x-amz-copy-source).
-		CopySource:        aws.String(string(appendPath([]byte(b.name+"/"), from))),
+		CopySource:        aws.String(string(presign.AppendPath([]byte(b.name+"/"), from))),
 		CopySourceIfMatch: aws.String(`"` + ifMatch + `"`),
 		MetadataDirective: types.MetadataDirectiveCopy,
 	})

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/uploadbroker/uploadbroker/broker"
+	"github.com/uploadbroker/uploadbroker/storage/presign"
 )
 
 // Bounds of one probe.
@@ -100,7 +101,7 @@ func (b *Bucket) ProbeBinding(ctx context.Context, key string) (bound bool, err 
 		{"longer body", append(bytes.Clone(right), '.'), declared},
 		{"copy of another object", other, map[string]string{
 			"content-type": bind.ContentType, "x-amz-checksum-sha1": bind.SHA1.Base64(),
-			"x-amz-copy-source": string(appendPath([]byte("/"+b.name+"/"), key+"/right")),
+			"x-amz-copy-source": string(presign.AppendPath([]byte("/"+b.name+"/"), key+"/right")),
 		}},
 	} {
 		key := fmt.Sprintf("%s/misuse-%d", key, i+1)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -30,9 +29,6 @@ const abortTimeout = 30 * time.Second
 // errTooLarge says that parts would run out. Code knows it.
 var errTooLarge = errors.New("s3: the object is longer than 10,000 parts hold")
 
-// errSize says that a body had not the declared length. Code knows it.
-var errSize = errors.New("s3: the body differs from its declared size")
-
 // existsError marks a refused precondition of a Put, which has another meaning
 // than that of a read: conflict, not changed.
 type existsError struct{ error }
@@ -49,13 +45,13 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.Reader, opts stora
 			return storage.Object{}, errTooLarge
 		}
 		partSize = max(partSize, (opts.SizeBytes+maxParts-1)/maxParts)
-		body = &exactReader{r: body, left: opts.SizeBytes}
+		body = storage.Exactly(body, opts.SizeBytes)
 	}
 	room := partSize
 	if opts.SizeBytes >= 0 {
 		room = min(partSize, opts.SizeBytes) + 1 // one more, to see the end
 	}
-	first, last, err := readPart(body, make([]byte, 0, min(room, 64<<10)), partSize)
+	first, last, err := storage.ReadPart(body, make([]byte, 0, min(room, 64<<10)), partSize)
 	if err != nil {
 		return storage.Object{}, err
 	}
@@ -127,7 +123,7 @@ func (b *Bucket) putParts(ctx context.Context, key string, part []byte, body io.
 		if last {
 			break
 		}
-		if part, last, err = readPart(body, part[:0], partSize); err != nil {
+		if part, last, err = storage.ReadPart(body, part[:0], partSize); err != nil {
 			return storage.Object{}, err
 		}
 		if len(part) == 0 { // the body ended with the part before
@@ -149,46 +145,6 @@ func (b *Bucket) putParts(ctx context.Context, key string, part []byte, body io.
 		Key: key, SizeBytes: size, ETag: trimETag(out.ETag),
 		ContentType: opts.ContentType, Version: version(out.VersionId), Modified: time.Now(),
 	}, nil
-}
-
-// readPart fills buf up to size bytes; last says that the body ended. It grows
-// the buffer as bytes come, so that a small body of unknown length stays small.
-func readPart(r io.Reader, buf []byte, size int64) (part []byte, last bool, err error) {
-	for int64(len(buf)) < size {
-		if len(buf) == cap(buf) {
-			grown := make([]byte, len(buf), min(size, int64(max(2*cap(buf), 64<<10))))
-			copy(grown, buf)
-			buf = grown
-		}
-		free := buf[len(buf):min(int64(cap(buf)), size)]
-		n, err := r.Read(free)
-		buf = buf[:len(buf)+n]
-		if err == io.EOF {
-			return buf, true, nil
-		}
-		if err != nil {
-			return nil, false, err
-		}
-	}
-	return buf, false, nil
-}
-
-// exactReader fails unless the body ends exactly at its declared size.
-type exactReader struct {
-	r    io.Reader
-	left int64
-}
-
-func (e *exactReader) Read(p []byte) (int, error) {
-	n, err := e.r.Read(p)
-	e.left -= int64(n)
-	switch {
-	case e.left < 0:
-		return n, fmt.Errorf("%w: it is longer", errSize)
-	case err == io.EOF && e.left > 0:
-		return n, fmt.Errorf("%w: %d bytes are missing", errSize, e.left)
-	}
-	return n, err
 }
 
 func putError(err error, opts storage.PutOptions) error {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/uploadbroker/uploadbroker/broker"
 	"github.com/uploadbroker/uploadbroker/storage"
+	"github.com/uploadbroker/uploadbroker/storage/presign"
 )
 
 // errCredentials says that there are no credentials to sign with. Code knows it.
@@ -44,12 +45,11 @@ type presigner struct {
 // signingKey is what one day and one set of credentials have in common.
 type signingKey struct {
 	creds      aws.Credentials
-	day        string   // yyyymmdd
-	scope      string   // day/region/s3/aws4_request
-	credential string   // "…&X-Amz-Credential=…", escaped, ready for the query
-	token      string   // "&X-Amz-Security-Token=…", escaped, or ""
-	inner      [64]byte // the key of the HMAC, padded for its two rounds
-	outer      [64]byte
+	day        string // yyyymmdd
+	scope      string // day/region/s3/aws4_request
+	credential string // "…&X-Amz-Credential=…", escaped, ready for the query
+	token      string // "&X-Amz-Security-Token=…", escaped, or ""
+	hmac       presign.Key
 }
 
 func newPresigner(ctx context.Context, cfg aws.Config, bucket, endpoint string, pathStyle bool, now func() time.Time) (*presigner, error) {
@@ -150,13 +150,13 @@ func (p *presigner) get(ctx context.Context, key string, opts storage.GetOptions
 	// In the order of the alphabet, after X-Amz-…: r, v, x.
 	var query []byte
 	if opts.Filename != "" {
-		query = appendQuery(append(query, "&response-content-disposition="...), attachment(opts.Filename))
+		query = presign.AppendQuery(append(query, "&response-content-disposition="...), presign.Attachment(opts.Filename))
 	}
 	if opts.ContentType != "" {
-		query = appendQuery(append(query, "&response-content-type="...), opts.ContentType)
+		query = presign.AppendQuery(append(query, "&response-content-type="...), opts.ContentType)
 	}
 	if opts.Version != "" {
-		query = appendQuery(append(query, "&versionId="...), opts.Version)
+		query = presign.AppendQuery(append(query, "&versionId="...), opts.Version)
 	}
 	query = append(query, "&x-id=GetObject"...)
 	url, _, err := p.presign(ctx, "GET", key, []byte("host"), []byte("host:"+p.host+"\n"), string(query), ttl)
@@ -192,7 +192,7 @@ func (p *presigner) presign(ctx context.Context, method, key string, names, head
 	buf = append(buf, p.origin...)
 	path := len(buf)
 	buf = append(buf, p.base...)
-	buf = appendPath(buf, key)
+	buf = presign.AppendPath(buf, key)
 	mark := len(buf)
 	buf = append(buf, '?')
 	buf = append(buf, "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential="...)
@@ -230,14 +230,14 @@ func (p *presigner) presign(ctx context.Context, method, key string, names, head
 	canonical := sha256.Sum256(buf[end:])
 
 	// The string to sign replaces it, behind the HMAC's first block.
-	buf = append(buf[:end], k.inner[:]...)
+	buf = append(buf[:end], k.hmac.Inner[:]...)
 	buf = append(buf, "AWS4-HMAC-SHA256\n"...)
 	buf = append(buf, buf[date:dateEnd]...)
 	buf = append(buf, '\n')
 	buf = append(buf, k.scope...)
 	buf = append(buf, '\n')
 	buf = hex.AppendEncode(buf, canonical[:])
-	signature := k.finish(sha256.Sum256(buf[end:]))
+	signature := k.hmac.Finish(sha256.Sum256(buf[end:]))
 
 	buf = append(buf[:end], "&X-Amz-Signature="...)
 	buf = hex.AppendEncode(buf, signature[:])
@@ -271,40 +271,10 @@ func sameCredentials(a, b *aws.Credentials) bool {
 
 func newSigningKey(creds aws.Credentials, day, region string) *signingKey {
 	k := &signingKey{creds: creds, day: day, scope: day + "/" + region + "/s3/aws4_request"}
-	k.credential = string(appendQuery(nil, creds.AccessKeyID+"/"+k.scope))
+	k.credential = string(presign.AppendQuery(nil, creds.AccessKeyID+"/"+k.scope))
 	if creds.SessionToken != "" {
-		k.token = string(appendQuery([]byte("&X-Amz-Security-Token="), creds.SessionToken))
+		k.token = string(presign.AppendQuery([]byte("&X-Amz-Security-Token="), creds.SessionToken))
 	}
-	key := []byte("AWS4" + creds.SecretAccessKey)
-	for _, part := range []string{day, region, "s3", "aws4_request"} {
-		k.pad(key)
-		round := sha256.Sum256(append(k.inner[:], part...))
-		sum := k.finish(round)
-		key = sum[:]
-	}
-	k.pad(key)
+	k.hmac = presign.NewKey("AWS4"+creds.SecretAccessKey, day, region, "s3", "aws4_request")
 	return k
-}
-
-// pad sets the two padded keys of HMAC-SHA256 (RFC 2104).
-func (k *signingKey) pad(key []byte) {
-	if len(key) > 64 {
-		sum := sha256.Sum256(key)
-		key = sum[:]
-	}
-	for i := range 64 {
-		var c byte
-		if i < len(key) {
-			c = key[i]
-		}
-		k.inner[i], k.outer[i] = c^0x36, c^0x5c
-	}
-}
-
-// finish is the outer round of the HMAC.
-func (k *signingKey) finish(inner [32]byte) [32]byte {
-	var block [96]byte
-	copy(block[:], k.outer[:])
-	copy(block[64:], inner[:])
-	return sha256.Sum256(block[:])
 }

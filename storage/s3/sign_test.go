@@ -16,6 +16,7 @@ import (
 
 	"github.com/uploadbroker/uploadbroker/broker"
 	"github.com/uploadbroker/uploadbroker/storage"
+	"github.com/uploadbroker/uploadbroker/storage/presign"
 )
 
 // site is one way to reach a bucket.
@@ -124,7 +125,7 @@ func sameGet(t *testing.T, s site, creds aws.Credentials, now time.Time, key str
 	in := &awss3.GetObjectInput{Bucket: &s.bucket, Key: &key,
 		VersionId: optional(opts.Version), ResponseContentType: optional(opts.ContentType)}
 	if opts.Filename != "" {
-		in.ResponseContentDisposition = aws.String(attachment(opts.Filename))
+		in.ResponseContentDisposition = aws.String(presign.Attachment(opts.Filename))
 	}
 	want, err := sdkSigner(t, s, creds, now).PresignGetObject(t.Context(), in, awss3.WithPresignExpires(ttl))
 	if err != nil {
@@ -308,7 +309,7 @@ func TestAttachment(t *testing.T) {
 		"é中.jpg":    `attachment; filename="__.jpg"; filename*=UTF-8''%C3%A9%E4%B8%AD.jpg`,
 		"a\r\nb: c": `attachment; filename="a__b: c"; filename*=UTF-8''a%0D%0Ab%3A%20c`,
 	} {
-		if got := attachment(name); got != want {
+		if got := presign.Attachment(name); got != want {
 			t.Errorf("%q:\n got %s\nwant %s", name, got, want)
 		}
 	}

@@ -1,4 +1,4 @@
-package oss
+package presign
 
 import "strings"
 
@@ -15,8 +15,8 @@ func appendEscaped(dst []byte, c byte) []byte {
 	return append(dst, '%', upperHex[c>>4], upperHex[c&15])
 }
 
-// appendPath escapes a key, once and with its slashes kept.
-func appendPath(dst []byte, key string) []byte {
+// AppendPath escapes a key, once and with its slashes kept.
+func AppendPath(dst []byte, key string) []byte {
 	for i := range len(key) {
 		if c := key[i]; unreserved(c) || c == '/' {
 			dst = append(dst, c)
@@ -27,8 +27,8 @@ func appendPath(dst []byte, key string) []byte {
 	return dst
 }
 
-// appendQuery escapes a name or a value of the query.
-func appendQuery(dst []byte, s string) []byte {
+// AppendQuery escapes a name or a value of the query.
+func AppendQuery(dst []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; unreserved(c) {
 			dst = append(dst, c)
@@ -39,9 +39,9 @@ func appendQuery(dst []byte, s string) []byte {
 	return dst
 }
 
-// attachment is a Content-Disposition for a file name (RFC 6266): a plain one
+// Attachment is a Content-Disposition for a file name (RFC 6266): a plain one
 // for old clients and, where that loses something, the true one in UTF-8.
-func attachment(name string) string {
+func Attachment(name string) string {
 	var plain strings.Builder
 	same := true
 	for _, r := range name {
@@ -55,5 +55,5 @@ func attachment(name string) string {
 		return value
 	}
 	// attr-char of RFC 5987 includes all that stays unescaped here.
-	return value + "; filename*=UTF-8''" + string(appendQuery(nil, name))
+	return value + "; filename*=UTF-8''" + string(AppendQuery(nil, name))
 }
