@@ -1,40 +1,55 @@
 package jpeg
 
-import (
-	"encoding/binary"
-	"errors"
-)
+import "errors"
 
-const lutBits = 10 // codes up to this length take one look-up
+// Widths of the look-up tables. A wider one decodes more codes at once and is
+// found in a slower cache; these were the fastest on machines of 32 and 48 KB of L1.
+const (
+	codeBits = 10 // codes up to this length take one look-up
+	pathBits = 12
+)
 
 // table is one Huffman table (T.81 annex C and F.2.2.3).
 type table struct {
-	lut     [1 << lutBits]uint16 // length<<8 | symbol; 0: longer than lutBits, or no code
-	maxCode [18]int32            // largest code of each length, -1 when there is none
-	valPtr  [17]int32            // symbol index of a code of that length, less the code
+	lut     [1 << codeBits]uint16 // length<<8 | symbol; 0: longer than codeBits, or no code
+	maxCode [18]int32             // largest code of each length, -1 when there is none
+	valPtr  [17]int32             // symbol index of a code of that length, less the code
 	symbols [256]byte
 	count   int
+	largest byte // symbol
+
+	paths  *[1 << pathBits]path // of an AC table, once it is needed
+	pathOf byte                 // for which largest size
+
+	// The codes that are longer than pathBits are the last of their order, so that
+	// they stand close together: long is by a code's 16 bits, less longFrom.
+	long     []path
+	longFrom uint64
 }
 
 var errTable = errors.New("its code lengths contradict each other")
 
-// define builds the table from the 16 counts and the symbols of a DHT segment.
+// define builds the table from the 16 counts and the symbols of a DHT segment
+// (T.81 annex C). No code is all ones, so the last of a length must leave one over.
 func (t *table) define(counts []byte, symbols []byte) error {
-	*t = table{count: len(symbols)}
+	*t = table{count: len(symbols), paths: t.paths, long: t.long[:0]}
 	copy(t.symbols[:], symbols)
+	for _, s := range symbols {
+		t.largest = max(t.largest, s)
+	}
 	code, index := int32(0), int32(0)
 	for length := 1; length <= 16; length++ {
 		t.maxCode[length] = -1
 		n := int32(counts[length-1])
 		t.valPtr[length] = index - code
-		if code+n > 1<<length {
+		if n > 0 && code+n >= 1<<length {
 			return errTable
 		}
 		for ; n > 0; n-- {
-			if length <= lutBits {
+			if length <= codeBits {
 				entry := uint16(length)<<8 | uint16(symbols[index])
-				first := code << (lutBits - length)
-				for i := range int32(1) << (lutBits - length) {
+				first := code << (codeBits - length)
+				for i := range int32(1) << (codeBits - length) {
 					t.lut[first+i] = entry
 				}
 			}
@@ -47,10 +62,12 @@ func (t *table) define(counts []byte, symbols []byte) error {
 	return nil
 }
 
-// long finds the code at the top of acc that is longer than lutBits.
-// Length 0: no such code.
-func (t *table) long(acc uint64) (length uint, symbol byte) {
-	for n := uint(lutBits + 1); n <= 16; n++ {
+// code finds the code at the top of acc. Length 0: there is none.
+func (t *table) code(acc uint64) (length uint, symbol byte) {
+	if e := t.lut[acc>>(64-codeBits)]; e != 0 {
+		return uint(e >> 8), byte(e)
+	}
+	for n := uint(codeBits + 1); n <= 16; n++ {
 		code := int32(acc >> (64 - n))
 		if code <= t.maxCode[n] {
 			i := t.valPtr[n] + code
@@ -63,111 +80,85 @@ func (t *table) long(acc uint64) (length uint, symbol byte) {
 	return 0, 0
 }
 
-// bits gives the entropy-coded bits of one interval, without the stuffed zero
-// bytes (T.81 B.1.1.5), up to the next marker.
-type bits struct {
-	src     *reader
-	acc     uint64 // the next bits, from the top; below them zeros or the bits that follow
-	n       int    // how many are valid; below 0: more were taken than there are
-	stopped bool   // a marker or the end of the stream was met
-	marker  byte   // that marker's code; 0: the end of the stream
-}
+// path is what the next pathBits bits of a sequential block lead to: all codes
+// that lie whole within them, each with the bits of its magnitude, which may reach
+// beyond. Nothing of a magnitude is kept, so its bits need not be seen.
+//
+//	bits  0 to  7  how many bits that takes; 0: the first code is longer, or none
+//	bits  8 to 15  by how many coefficients it goes on; pathEOB more at an end of block
+//	bits 16 to 31  the same two for the first code alone
+type path uint32
 
-func (b *bits) reset() { b.acc, b.n, b.stopped, b.marker = 0, 0, false, 0 }
+const (
+	pathEOB  = 128
+	pathNone = path(64 << 8) // leaves the loop of block, as an end does
+)
 
-// fill loads as many whole bytes as fit. It loads nothing behind a marker: what
-// is then taken too much makes n negative.
-func (b *bits) fill() {
-	src := b.src
-	if b.stopped {
+func (p path) bits() uint { return uint(p & 63) }
+func (p path) skip() uint { return uint(p >> 8 & 255) }
+
+// first is the path of the first code alone.
+func (p path) first() path { return p >> 16 }
+
+// build makes the paths of an AC table whose magnitudes have at most maxSize bits.
+func (t *table) build(maxSize byte) {
+	if t.paths != nil && t.pathOf == maxSize {
 		return
 	}
-	if src.end-src.pos >= 8 {
-		v := binary.BigEndian.Uint64(src.buf[src.pos:])
-		// No byte of v is 0xFF: none of ^v is zero.
-		if (^v-0x0101010101010101)&v&0x8080808080808080 == 0 {
-			k := (64 - b.n) >> 3
-			b.acc |= v >> uint(b.n)
-			b.n += k << 3
-			src.pos += k
-			return
-		}
+	if t.paths == nil {
+		t.paths = new([1 << pathBits]path)
 	}
-	// Bits below n may hold part of the byte that follows; make room for exact ones.
-	b.acc &= ^(^uint64(0) >> uint(b.n))
-	for b.n <= 56 {
-		c, ok := src.byte()
-		if !ok {
-			b.stopped = true
-			return
-		}
-		if c == 0xFF {
-			for c == 0xFF { // fill bytes may come before a marker (B.1.1.2)
-				if c, ok = src.byte(); !ok {
-					b.stopped = true
-					return
-				}
+	t.pathOf = maxSize
+	var length [1 << pathBits]uint8 // of the first code
+	var single [1 << pathBits]path  // of the first code and its magnitude
+	code, index := 0, 0
+	for l := 1; l <= pathBits; l++ {
+		for ; int32(code) <= t.maxCode[l]; code++ {
+			symbol := t.symbols[index]
+			index++
+			run, size := symbol>>4, symbol&15
+			skip := path(run) + 1
+			switch {
+			case symbol == 0:
+				skip = pathEOB
+			case size == 0 && run != 15 || size > maxSize:
+				continue // block says so
 			}
-			if c != 0 {
-				b.stopped, b.marker = true, c
-				return
+			p := path(l+int(size)) | skip<<8
+			from := code << (pathBits - l)
+			for i := from; i < from+1<<(pathBits-l); i++ {
+				length[i], single[i] = uint8(l), p
 			}
-			c = 0xFF
 		}
-		b.acc |= uint64(c) << uint(56-b.n)
-		b.n += 8
+		code <<= 1
 	}
-}
-
-// take consumes k bits, 32 at most, and gives them.
-func (b *bits) take(k uint) uint32 {
-	if b.n < 32 {
-		b.fill()
-	}
-	v := uint32(b.acc >> 1 >> (63 - k))
-	b.acc <<= k
-	b.n -= int(k)
-	return v
-}
-
-// symbol decodes one code of t. False: no such code, or the bits ended.
-func (b *bits) symbol(t *table) (byte, bool) {
-	if b.n < 32 {
-		b.fill()
-	}
-	var length uint
-	var sym byte
-	if e := t.lut[b.acc>>(64-lutBits)]; e != 0 {
-		length, sym = uint(e>>8), byte(e)
-	} else if length, sym = t.long(b.acc); length == 0 {
-		return 0, false
-	}
-	b.acc <<= length
-	b.n -= int(length)
-	return sym, b.n >= 0
-}
-
-// drain drops everything up to the next marker, and says how many whole bytes
-// that was and how many of them are not padding (zeros or 0xFF).
-func (b *bits) drain() (total, foreign int64) {
-	if b.n < 0 {
-		b.n = 0
-	}
-	partial := uint(b.n & 7)
-	b.acc <<= partial
-	b.n -= int(partial)
-	for {
-		for ; b.n >= 8; b.n -= 8 {
-			if c := byte(b.acc >> 56); c != 0 && c != 0xFF {
-				foreign++
+	t.long, t.longFrom = t.long[:0], uint64(code)<<(16-pathBits-1)
+	for l := pathBits + 1; l <= 16; l++ {
+		for ; int32(code) <= t.maxCode[l]; code++ {
+			p := longPath(uint(l), t.symbols[index], maxSize)
+			index++
+			for range 1 << (16 - l) {
+				t.long = append(t.long, p)
 			}
-			total++
-			b.acc <<= 8
 		}
-		if b.stopped {
-			return total, foreign
+		code <<= 1
+	}
+	for i := range single {
+		p := single[i]
+		if p == 0 {
+			t.paths[i] = pathNone
+			continue
 		}
-		b.n = 0
-		b.fill()
+		bits, skip := p.bits(), p.skip()
+		for skip < pathEOB && bits < pathBits {
+			j := i << bits & (1<<pathBits - 1)
+			next := single[j]
+			if next == 0 || bits+uint(length[j]) > pathBits || skip+next.skip()%pathEOB > 63 {
+				break
+			}
+			bits += next.bits()
+			skip += next.skip()
+		}
+		t.paths[i] = path(bits) | path(skip)<<8 | p<<16
 	}
 }

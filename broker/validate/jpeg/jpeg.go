@@ -4,9 +4,35 @@
 // is a changed bit that yields other valid codes of the same total length.
 //
 // It knows the Huffman processes: baseline, extended sequential (8 and 12 bits)
-// and progressive. Memory is flat (about 150 KB) but for progressive pictures,
-// whose refinement scans depend on which coefficients are already non-zero: one
-// bit a coefficient, taken through Options.Reserve before it is allocated.
+// and progressive; of 1 to 4 components, interleaved or in several scans. What it
+// holds a file to, by the clauses of T.81:
+//
+//	B.1.1, B.2.1   markers, fill bytes, and which segments may stand where
+//	B.2.2, A.1.1   the frame: figures, sampling, components; one frame only
+//	B.2.3, A.2     scans: what they name, blocks of an MCU, and how many MCUs
+//	B.2.4          tables: quantization (no zeros), Huffman (annex C: no code of
+//	               all ones), restart interval, arithmetic conditioning
+//	B.2.5          a height behind the first scan (DNL), against its rows of MCUs
+//	E.1.4, E.2.4   restart markers: all, in order, and nothing before them
+//	F.1.2, F.2.2   each code of a sequential scan; runs within the block, the
+//	               magnitudes of tables F.1, F.2, F.6 and F.7; a DC within twice
+//	               the range that A.3.3 gives
+//	G.1.1.1        the order of progressive scans: the DC of a component first, each
+//	               bit of each coefficient once and from the top
+//	G.1.2          each code of a progressive scan; end-of-band runs within their
+//	               interval, and what a refinement adds to what is there
+//
+// Refused as unsupported are lossless (annex H), hierarchical (annex J) and
+// arithmetic (annex D) pictures, and other than 8 or 12 bits a sample. Zeros
+// between a complete scan or a segment and the next marker are counted, and no
+// fault: some drones write them. Nothing behind the end marker is looked at.
+// Beyond T.81, a version of JFIF (T.871) or a colour transform of Adobe (T.872)
+// that decoders warn of is a fault too.
+//
+// Memory is flat (about 300 KB, and the metadata that Info holds) but for
+// progressive pictures, whose refinement scans depend on which coefficients are
+// already non-zero: one bit a coefficient, taken through Options.Reserve before it
+// is allocated.
 //
 // It reads from an io.Reader, holds no permissions and starts no goroutine.
 package jpeg
@@ -41,26 +67,58 @@ type Options struct {
 	// error ends the check. Nil: always granted. What it reserved may be given
 	// back when Check has returned.
 	Reserve func(bytes int64) (bool, error)
+
+	// Frame is told what is known when the first scan begins, once and before the
+	// first DC row. Height is still 0 where the file gives it behind the first scan
+	// (DNL). Nil: nobody wants it.
+	Frame func(Info)
+
+	// DC gets the DC coefficients, quantized, of one row of a component's blocks
+	// at a time, from its first scan: from the top down, each row once. Those of a
+	// progressive picture are shifted to their place already. values is only good
+	// during the call. Nil: nobody wants them.
+	DC func(component, row int, values []int16)
 }
 
 // Info is what was learnt of a picture; with a Problem, as far as it was read.
 type Info struct {
-	Width, Height int    // pixels, of the frame header
-	Precision     int    // bits a sample
-	Components    int    //
-	Process       string // "baseline", "extended sequential" or "progressive"
-	Exif          []byte // the first EXIF block, from its TIFF header on; nil when none
-	End           int64  // bytes up to and with the end marker (EOI)
-	PaddingBytes  int64  // needless bytes inside the picture: zeros or 0xFF
-	Decoded       bool   // false: Reserve refused, only the markers were walked
+	Width, Height int         // pixels, of the frame header
+	Precision     int         // bits a sample
+	Components    int         //
+	Process       string      // "baseline", "extended sequential" or "progressive"
+	Comps         []Component // in the order of the frame header
+	Adobe         int         // the colour transform of Adobe's APP14: 0, 1 or 2; -1: no APP14
+	JFIF          bool        // a JFIF APP0 is there: 3 components are YCbCr
+	Exif          []byte      // the first EXIF block, from its TIFF header on; nil when none
+	XMP           []byte      // the first XMP packet; nil when none
+	ICC           []byte      // the colour profile, joined; nil when none, or not whole, or over 1 MB
+	End           int64       // bytes up to and with the end marker (EOI)
+	PaddingBytes  int64       // needless bytes between scans and segments: zeros or 0xFF
+	Decoded       bool        // false: Reserve refused, the AC scans were not decoded
+	Unrefined     bool        // progressive: coefficients ended without all of their bits, or any
+}
+
+// Component is one colour channel of the frame (T.81 B.2.2).
+type Component struct {
+	H, V    int  // sampling factors
+	DCQuant int  // the DC step of its quantization table; 0: the table is not defined yet
+	ID      byte // its name in the file
 }
 
 // Check reads one picture from r, from its start marker to its end marker, and
 // no further than its own buffer. An error is a *Problem, or one of r.
 func Check(r io.Reader, o Options) (Info, error) {
+	return newDecoder(r, o).check()
+}
+
+func newDecoder(r io.Reader, o Options) *decoder {
 	d := &decoder{src: reader{r: r, buf: make([]byte, 64<<10)}, opts: o}
 	d.bits.src = &d.src
-	d.info.Decoded = true
+	d.info.Decoded, d.info.Adobe = true, -1
+	return d
+}
+
+func (d *decoder) check() (Info, error) {
 	err := d.walk()
 	if d.src.err != nil && d.src.err != io.EOF {
 		err = d.src.err

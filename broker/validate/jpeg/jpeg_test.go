@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"image"
 	"image/color"
 	stdjpeg "image/jpeg"
@@ -156,7 +157,7 @@ func TestRefused(t *testing.T) {
 		"hierarchical": {change(func(b []byte) []byte { b[sof+1] = 0xC5; return b }), Unsupported},
 		"arithmetic":   {change(func(b []byte) []byte { b[sof+1] = 0xC9; return b }), Unsupported},
 		"16 bits":      {change(func(b []byte) []byte { b[sof+4] = 16; return b }), Unsupported},
-		"no height":    {change(func(b []byte) []byte { b[sof+5], b[sof+6] = 0, 0; return b }), Unsupported},
+		"no height":    {change(func(b []byte) []byte { b[sof+5], b[sof+6] = 0, 0; return b }), Corrupt},
 		"no width":     {change(func(b []byte) []byte { b[sof+7], b[sof+8] = 0, 0; return b }), Corrupt},
 		"bomb":         {change(func(b []byte) []byte { binary.BigEndian.PutUint32(b[sof+5:], 0xFFDCFFDC); return b }), TooManyPixels},
 		"no tables": {change(func(b []byte) []byte {
@@ -187,22 +188,48 @@ func TestReserve(t *testing.T) {
 	}
 }
 
-// FuzzCheck: no input makes the check fail, and what it calls whole the standard
-// library can decode, where it knows the kind.
+// FuzzCheck: no input makes the check fail, the DC rows of what it calls whole are
+// all there, and how the bytes come makes no difference.
 func FuzzCheck(f *testing.F) {
 	for _, b := range testdata(f) {
 		f.Add(b)
 	}
+	f.Add(picture(f, 40, 24, 75, 3))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		in, err := Check(bytes.NewReader(b), Options{MaxPixels: 1 << 20})
+		told := 0
+		var next [maxComps]int
+		o := Options{
+			MaxPixels: 1 << 20,
+			Frame:     func(Info) { told++ },
+			DC: func(comp, row int, values []int16) {
+				if told != 1 || row != next[comp] || len(values) == 0 || len(values) > 65535/8+1 {
+					t.Fatalf("row %d of component %d with %d values, after %d rows", row, comp, len(values), next[comp])
+				}
+				next[comp]++
+			},
+		}
+		in, err := Check(bytes.NewReader(b), o)
 		if err != nil && kindOf(err) == 0 {
 			t.Fatal(err)
+		}
+		again, err2 := Check(iotest.HalfReader(bytes.NewReader(b)), Options{MaxPixels: 1 << 20})
+		if fmt.Sprint(in, err) != fmt.Sprint(again, err2) {
+			t.Fatalf("%+v, %v; in pieces %+v, %v", in, err, again, err2)
 		}
 		if err != nil {
 			return
 		}
-		if in.End > int64(len(b)) || in.Width*in.Height > 1<<20 {
+		if in.End > int64(len(b)) || in.Width*in.Height > 1<<20 || in.Width*in.Height == 0 {
 			t.Fatalf("%+v of %d bytes", in, len(b))
+		}
+		vMax := 1
+		for _, c := range in.Comps {
+			vMax = max(vMax, c.V)
+		}
+		for i, c := range in.Comps {
+			if want := ceilDiv(ceilDiv(in.Height*c.V, vMax), 8); next[i] != want {
+				t.Fatalf("%+v: component %d has %d rows, want %d", in, i, next[i], want)
+			}
 		}
 	})
 }

@@ -1,7 +1,6 @@
 package jpeg
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -9,23 +8,32 @@ import (
 	"github.com/uploadbroker/uploadbroker/broker/validate/internal/figures"
 )
 
-// A file of more scans than this is made to keep a decoder busy: progressive
-// pictures have about ten, at most some hundred.
-const maxScans = 1000
+// A file of more scans than this, or whose scans pass more blocks, is made to keep
+// a decoder busy: progressive pictures have about ten scans, at most some hundred.
+// So many blocks take seconds, though the runs that pass them may take a few bytes.
+const (
+	maxScans = 1000
+	maxWork  = 1 << 31
+)
 
 type decoder struct {
 	src      reader
-	bits     bits
+	bits     feed
+	pred     [maxComps]int32 // the last DC of each component of the scan
+	plan     []unit          // the blocks of an MCU
+	dcs      dcRows
 	opts     Options
 	info     Info
+	icc      iccParts
 	frame    *frame
 	dc, ac   [4]table
 	dcOK     [4]bool
 	acOK     [4]bool
-	quantOK  [4]bool
-	interval int // MCUs between restart markers; 0: none
+	dcQuant  [4]int // the DC step of each quantization table; 0: not defined
+	interval int    // MCUs between restart markers; 0: none
 	scans    int
-	rowsSeen int // of the picture, in the scan that came furthest
+	work     int64 // MCUs of all scans
+	rowsSeen int   // of the picture, in the present scan
 	segment  [1 << 16]byte
 }
 
@@ -41,6 +49,14 @@ func (d *decoder) unsupported(format string, args ...any) error {
 	return d.problem(Unsupported, format, args...)
 }
 
+// seen says how far the present scan came.
+func (d *decoder) seen() string {
+	if d.info.Height == 0 { // to be given behind the scan
+		return figures.Of(d.rowsSeen) + " rows"
+	}
+	return figures.Of(d.rowsSeen) + " of " + figures.Of(d.info.Height) + " rows"
+}
+
 // ended is the problem of a stream that stops inside the picture.
 func (d *decoder) ended() error {
 	if d.src.err != nil && d.src.err != io.EOF {
@@ -52,18 +68,16 @@ func (d *decoder) ended() error {
 		return d.problem(Truncated, "the file ends after %s bytes, before its picture begins", at)
 	case d.scans == 0:
 		return d.problem(Truncated, "the file ends after %s bytes, before the first of %s rows", at, figures.Of(d.info.Height))
-	case d.rowsSeen >= d.info.Height && d.frame.progressive:
+	case d.rowsSeen < d.info.Height && d.frame.progressive:
+		return d.problem(Truncated, "the file ends after %s bytes, after %s in scan %d", at, d.seen(), d.scans)
+	case d.rowsSeen < d.info.Height || d.info.Height == 0:
+		return d.problem(Truncated, "the file ends after %s bytes, after %s", at, d.seen())
+	case d.frame.progressive:
 		return d.problem(Truncated, "the file ends after %s bytes, without an end marker; %d scans are there, more may be missing",
 			at, d.scans)
-	case d.rowsSeen >= d.info.Height:
-		return d.problem(Truncated, "the file ends after %s bytes, without the picture's end marker; its %s rows are there",
-			at, figures.Of(d.info.Height))
-	case d.frame.progressive:
-		return d.problem(Truncated, "the file ends after %s bytes, after %s of %s rows in scan %d", at,
-			figures.Of(d.rowsSeen), figures.Of(d.info.Height), d.scans)
 	}
-	return d.problem(Truncated, "the file ends after %s bytes, after %s of %s rows", at,
-		figures.Of(d.rowsSeen), figures.Of(d.info.Height))
+	return d.problem(Truncated, "the file ends after %s bytes, without the picture's end marker; its %s rows are there",
+		at, figures.Of(d.info.Height))
 }
 
 // walk goes from marker to marker (T.81 B.1.1.2 and B.2).
@@ -100,23 +114,18 @@ func (d *decoder) walk() error {
 
 // nextMarker finds the marker that must follow a segment.
 func (d *decoder) nextMarker() (byte, error) {
-	foreign := int64(0)
 	at := d.src.offset()
 	for {
 		c, ok := d.src.byte()
 		if !ok {
 			return 0, d.ended()
 		}
-		if c != 0xFF {
-			// Some writers count a segment's length wrong by a few zero bytes.
-			if c != 0 {
-				foreign++
-			}
+		if c == 0 { // some writers count a segment's length wrong by a few zero bytes
 			d.info.PaddingBytes++
-			if foreign > 0 {
-				return 0, d.corrupt("it has bytes that belong to no segment, at byte %s", figures.Of(at))
-			}
 			continue
+		}
+		if c != 0xFF {
+			return 0, d.corrupt("it has bytes that belong to no segment, at byte %s", figures.Of(at))
 		}
 		for c == 0xFF {
 			if c, ok = d.src.byte(); !ok {
@@ -130,9 +139,19 @@ func (d *decoder) nextMarker() (byte, error) {
 	}
 }
 
-// readSegment handles one marker segment with a length (T.81 B.2.4).
+// readSegment handles one marker segment with a length (T.81 B.1.1.4 and table B.1).
 func (d *decoder) readSegment(marker byte) error {
 	at := d.src.offset() - 2
+	switch {
+	case marker < 0xC0: // RES
+		return d.corrupt("it has the reserved marker 0x%02X at byte %s", marker, figures.Of(at))
+	case marker == 0xDC:
+		return d.corrupt("its height stands at byte %s (DNL), not behind the first scan", figures.Of(at))
+	case marker == 0xDE || marker == 0xDF:
+		return d.unsupported("a hierarchical JPEG (T.81 annex J) is not taken")
+	case marker == 0xC8 || marker >= 0xF0 && marker <= 0xFD:
+		return d.unsupported("it has the marker 0x%02X of an extension of JPEG at byte %s", marker, figures.Of(at))
+	}
 	var l [2]byte
 	if !d.src.full(l[:]) {
 		return d.ended()
@@ -141,9 +160,7 @@ func (d *decoder) readSegment(marker byte) error {
 	if n < 0 {
 		return d.corrupt("its segment 0x%02X at byte %s has the length %d", marker, figures.Of(at), n+2)
 	}
-	wanted := marker == 0xC4 || marker == 0xDB || marker == 0xDD || marker >= 0xC0 && marker <= 0xCF && marker != 0xC8 ||
-		marker == 0xE1 && d.info.Exif == nil
-	if !wanted {
+	if marker == 0xFE || marker > 0xE2 && marker != 0xEE { // of no interest here
 		if !d.src.skip(n) {
 			return d.ended()
 		}
@@ -153,68 +170,19 @@ func (d *decoder) readSegment(marker byte) error {
 	if !d.src.full(p) {
 		return d.ended()
 	}
-	switch marker {
-	case 0xC4:
+	switch {
+	case marker == 0xC4:
 		return d.defineHuffman(p)
-	case 0xCC: // DAC, of no use without arithmetic coding
-		return nil
-	case 0xDB:
+	case marker == 0xCC:
+		return d.defineConditioning(p)
+	case marker == 0xDB:
 		return d.defineQuantization(p)
-	case 0xDD:
-		if n != 2 {
-			return d.corrupt("its restart interval segment holds %d bytes", n)
-		}
-		d.interval = int(binary.BigEndian.Uint16(p))
-		return nil
-	case 0xE1: // EXIF: CIPA DC-008 section 4.7.2
-		if exif, ok := bytes.CutPrefix(p, []byte("Exif\x00")); ok && len(exif) > 1 {
-			d.info.Exif = bytes.Clone(exif[1:])
-		}
-		return nil
+	case marker == 0xDD:
+		return d.defineInterval(p)
+	case marker >= 0xE0:
+		return d.application(marker, p)
 	}
 	return d.parseFrame(marker, p)
-}
-
-func (d *decoder) defineHuffman(p []byte) error {
-	for len(p) > 0 {
-		if len(p) < 17 {
-			return d.corrupt("a Huffman table of it is cut short")
-		}
-		class, id := p[0]>>4, p[0]&15
-		counts := p[1:17]
-		total := 0
-		for _, c := range counts {
-			total += int(c)
-		}
-		if class > 1 || id > 3 || total > 256 || 17+total > len(p) {
-			return d.corrupt("a Huffman table of it is malformed")
-		}
-		t, ok := &d.dc[id], &d.dcOK[id]
-		if class == 1 {
-			t, ok = &d.ac[id], &d.acOK[id]
-		}
-		if err := t.define(counts, p[17:17+total]); err != nil {
-			return d.corrupt("a Huffman table of it is malformed: %v", err)
-		}
-		*ok = true
-		p = p[17+total:]
-	}
-	return nil
-}
-
-func (d *decoder) defineQuantization(p []byte) error {
-	for len(p) > 0 {
-		size, id := 64, p[0]&15
-		if p[0]>>4 == 1 {
-			size = 128
-		}
-		if p[0]>>4 > 1 || id > 3 || len(p) < 1+size {
-			return d.corrupt("a quantization table of it is malformed")
-		}
-		d.quantOK[id] = true
-		p = p[1+size:]
-	}
-	return nil
 }
 
 // complete says whether the picture was all there when its end marker came.
@@ -227,5 +195,6 @@ func (d *decoder) complete() error {
 			return d.problem(Truncated, "the picture ends without the scan of its component %d", c.id)
 		}
 	}
+	d.info.Unrefined = d.frame.unrefined()
 	return nil
 }
