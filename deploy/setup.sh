@@ -1,11 +1,13 @@
 #!/bin/sh
-# Installs what this machine lacks: deploy/setup.sh [go] [run] [test]
+# Installs what this machine lacks: deploy/setup.sh [go] [run] [test] [bench]
 #
 #   go    looks at Go alone, installs nothing
 #   run   and a Postgres server, which `uploadbroker serve` starts by itself
 #   test  and a C compiler, which Go's race detector needs, curl, by which a test
-#         speaks as old scripts do, and node with npm, by which tests upload as
+#         speaks as old scripts do, djpeg and cjpeg, against which a test holds what
+#         is said of damaged photos, and node with npm, by which tests upload as
 #         programs in the field do: with Aliyun's own clients, which it fetches once
+#   bench jpeginfo, djpeg and cjpeg, the peers of bench-validate
 #
 # On Debian, Ubuntu and kin it installs with apt-get, through sudo when it is not
 # root. Elsewhere it says what to install. When all is there, it does nothing.
@@ -187,6 +189,29 @@ need_curl() {
 	fi
 }
 
+# The test that needs them is left out without them, so other systems only hear of it.
+has_djpeg() { has djpeg && has cjpeg; }
+
+want_djpeg() {
+	has_djpeg && return
+	if has apt-get; then
+		apt_install libjpeg-turbo-progs
+	else
+		say "djpeg and cjpeg of libjpeg-turbo are missing; a test of damaged photos will be left out."
+		return
+	fi
+	has_djpeg || die "the package libjpeg-turbo-progs is installed, but djpeg and cjpeg are not to be found."
+}
+
+need_jpeginfo() {
+	has jpeginfo && has_djpeg && return
+	if has apt-get; then
+		apt_install jpeginfo libjpeg-turbo-progs
+	else
+		die "jpeginfo, djpeg and cjpeg are missing; install them (jpeginfo, libjpeg-turbo) with your system's packages."
+	fi
+}
+
 need_node() {
 	missing=
 	has node || missing=nodejs
@@ -253,9 +278,11 @@ for part in "$@"; do
 		need_postgres
 		need_cc
 		need_curl
+		want_djpeg
 		need_node
 		need_oss_clients
 		;;
-	*) die "no such part: $part (there are go, run, test)" ;;
+	bench) need_jpeginfo ;;
+	*) die "no such part: $part (there are go, run, test, bench)" ;;
 	esac
 done

@@ -1,6 +1,7 @@
 package validate
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"strings"
@@ -11,7 +12,7 @@ import (
 
 // maxIndexBytes bounds the boxes that are read as a whole (meta, moov); real ones
 // have some 100 KB at most.
-const maxIndexBytes = 16 << 20
+const maxIndexBytes = 8 << 20
 
 // sniffBrand tells the files of the ISO base media format apart (ISO 14496-12
 // section 4.3, the ftyp box): pictures by their brands, all else is video.
@@ -46,7 +47,8 @@ type box struct {
 }
 
 // boxes walks the top level of the file (ISO 14496-12 section 4.2) and hands the
-// boxes that are named in keep, read as a whole, to use.
+// boxes that are named in keep, read as a whole, to use. Of a box "uuid" it hands
+// the first bytes.
 func (c *check) boxes(keep string, use func(b box) error) error {
 	seen := map[string]bool{}
 	for c.in.off < c.size {
@@ -84,7 +86,11 @@ func (c *check) boxes(keep string, use func(b box) error) error {
 		n -= head
 		if strings.Contains(keep, name) {
 			if n > maxIndexBytes {
-				return corruptf("its box %q is said to have %s bytes", name, figures.Of(n))
+				c.structureOnly("its index is larger than any that is known: only its boxes were checked")
+				if err := c.in.skip(n); err != nil {
+					return c.boxEnded(err, name, start)
+				}
+				continue
 			}
 			if n > 1<<20 {
 				ok, err := c.reserve(n)
@@ -106,7 +112,14 @@ func (c *check) boxes(keep string, use func(b box) error) error {
 			if err := use(box{name, body}); err != nil {
 				return err
 			}
-		} else if err := c.in.skip(n); err != nil {
+			continue
+		}
+		if name == "uuid" {
+			if err := use(box{name, c.in.peek(int(min(n, 64)))}); err != nil {
+				return err
+			}
+		}
+		if err := c.in.skip(start + head + n - c.in.off); err != nil {
 			return c.boxEnded(err, name, start)
 		}
 	}
@@ -162,9 +175,20 @@ func children(p []byte) ([]box, error) {
 // uuid box of Canon's.
 const canonUUID = "\x85\xc0\xb6\x87\x82\x0f\x11\xe0\x81\x11\xf4\xce\x46\x2b\x6a\x48"
 
+// The preview of a CR3 lies in a uuid box beside moov.
+const canonPreviewUUID = "\xea\xf4\x2b\x5e\x1c\x98\x4b\x88\xb9\xfb\xb7\xdc\x40\x6e\x4d\x16"
+
 // cr3 checks Canon's raw format by its boxes; the coded picture is not read.
 func (c *check) cr3() error {
+	var previews []preview
 	err := c.boxes("moov", func(b box) error {
+		if b.name == "uuid" {
+			// A PRVW box follows 8 bytes; in it stand 12 bytes and the JPEG's length.
+			if p := b.body; len(p) >= 48 && string(p[:16]) == canonPreviewUUID && string(p[28:32]) == "PRVW" {
+				previews = append(previews, c.lying(c.in.off+48, int64(binary.BigEndian.Uint32(p[44:])))...)
+			}
+			return nil
+		}
 		list, err := children(b.body)
 		if err != nil {
 			return err
@@ -197,15 +221,22 @@ func (c *check) cr3() error {
 	})
 	if err == nil {
 		c.found.Proof = broker.ProofStructure
+		c.paintPreview(previews)
 	}
 	return err
 }
 
+// lying gives a preview that lies in the file, or none.
+func (c *check) lying(at, n int64) []preview {
+	if at < 0 || n <= 0 || at > c.size || n > c.size-at {
+		return nil
+	}
+	return []preview{{from: c.ranged, at: at, bytes: n}}
+}
+
 // cr3Size reads the picture's size from the TIFF directory in CMT1.
 func (c *check) cr3Size(p []byte) {
-	inner := &check{ctx: c.ctx, size: int64(len(p)), ranged: &ranged{ctx: c.ctx, src: Bytes(p), size: int64(len(p))}}
-	defer inner.ranged.close()
-	t := &tiffFile{c: inner, r: inner.ranged, order: binary.LittleEndian}
+	t := &tiffFile{c: &check{size: int64(len(p))}, r: bytes.NewReader(p), order: binary.LittleEndian}
 	d, _, err := t.directory(8)
 	if err != nil {
 		return

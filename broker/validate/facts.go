@@ -74,6 +74,9 @@ func (c *check) metadata() {
 		c.note("its metadata could not be read")
 	}
 	exifTags(tags).fill(&c.found)
+	for _, p := range c.xmp {
+		readXMP(p).fill(&c.found)
+	}
 	if c.kind.raw { // the size that the directories name may be a preview's
 		width, _ := exifTags(tags).number("ExifImageWidth")
 		height, _ := exifTags(tags).number("ExifImageHeight")

@@ -2,8 +2,11 @@ package validate
 
 import (
 	"context"
+	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -33,7 +36,8 @@ func fuzz(f *testing.F) {
 // fuzzOne judges any bytes: there is always a verdict, it is consistent, and no
 // panic had to be caught for it.
 func fuzzOne(t *testing.T, b []byte, budget *Budget) {
-	want := Want{Kind: broker.KindRecon, Size: -1, MaxPixels: 1 << 20, Budget: budget}
+	want := Want{Kind: broker.KindRecon, Size: -1, MaxPixels: 1 << 20, Budget: budget, Thumb: true}
+	before := allocatedBy(0)
 	v, err := Image(context.Background(), FromBytes(b), want)
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +48,11 @@ func fuzzOne(t *testing.T, b []byte, budget *Budget) {
 	p := v.Facts
 	if v.Sound() && (p.Proof == "" || p.Width < 0 || int64(p.Width)*int64(p.Height) > want.MaxPixels || p.TrailingB > v.Size) {
 		t.Fatalf("sound, with %+v", p)
+	}
+	if allocatedBy(before) > 64 { // much of which may not have been held at once
+		if mb := grownMB(func() { judge(t, b, want) }); mb > 20 {
+			t.Fatalf("%d MB were held for %d bytes", mb, len(b))
+		}
 	}
 	for _, r := range v.Reasons {
 		if r.Detail == "" || strings.Contains(r.Detail, "makes the decoder fail") {
@@ -56,10 +65,19 @@ func fuzzOne(t *testing.T, b []byte, budget *Budget) {
 	budget.sem.Release(budget.total)
 }
 
+// allocatedBy is how many MB were ever allocated, less so many.
+func allocatedBy(before uint64) uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc>>20 - before
+}
+
 func FuzzImage(f *testing.F) {
 	seeds(f, "*.jpg", "*.png", "*.tif", "*.webp", "*.heic", "*.avif")
 	f.Add(exifBlock())
 	f.Add(heicFile(exifBlock()))
+	f.Add(cr3File())
+	f.Add(rafFile([]byte("\xFF\xD8\xFF\xD9")))
 	fuzz(f)
 }
 
@@ -87,4 +105,40 @@ func FuzzBMFF(f *testing.F) {
 	seeds(f, "*.heic", "*.avif")
 	f.Add(heicFile(exifBlock()))
 	fuzz(f)
+}
+
+func FuzzWebP(f *testing.F) {
+	seeds(f, "*.webp")
+	fuzz(f)
+}
+
+// FuzzRaw keeps to the formats whose places are checked, and their previews.
+func FuzzRaw(f *testing.F) {
+	preview, err := os.ReadFile("testdata/grey.jpg")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(rafFile(preview))
+	f.Add(cr3File())
+	f.Add(rawFile("II*\x00", map[uint16]uint32{tagDNGVersion: 1, tagWidth: 60, tagHeight: 40, tagCompression: 7}))
+	f.Add(rawFile("IIU\x00", map[uint16]uint32{2: 60, 3: 40}))
+	f.Add(rawFile("II*\x00\x10\x00\x00\x00CR\x02\x00", map[uint16]uint32{tagWidth: 60, tagHeight: 40, tagCompression: 6}))
+	fuzz(f)
+}
+
+// FuzzXMP: any packet is read without an end in sight being missed, and gives
+// figures that can be shown.
+func FuzzXMP(f *testing.F) {
+	f.Add([]byte(djiXMP))
+	f.Add([]byte(djiNamespace + `<a xmlns:p="` + djiNamespace + `" p:RelativeAltitude='-1e4'/><p:GimbalYawDegree>`))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		var facts broker.Facts
+		readXMP(append([]byte("<!--"+djiNamespace+"-->"), p...)).fill(&facts)
+		if g := facts.Gimbal; g != nil && !(math.Abs(g.Pitch) <= 360 && math.Abs(g.Roll) <= 360 && math.Abs(g.Yaw) <= 360) {
+			t.Fatalf("%+v", g)
+		}
+		if _, err := json.Marshal(facts); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

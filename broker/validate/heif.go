@@ -2,6 +2,7 @@ package validate
 
 import (
 	"encoding/binary"
+	"strings"
 
 	"github.com/uploadbroker/uploadbroker/broker"
 	"github.com/uploadbroker/uploadbroker/broker/validate/internal/figures"
@@ -30,33 +31,64 @@ func (r *cursor) uint(bytes int) uint64 {
 // heif checks HEIC, HEIF and AVIF (ISO 23008-12) by their boxes: that each item,
 // the pictures among them, lies in the file. The coded pictures are not decoded.
 func (c *check) heif() error {
+	h := &heifIndex{c: c, items: map[uint64]heifItem{}}
 	err := c.boxes("meta", func(b box) error {
+		if b.name != "meta" {
+			return nil
+		}
 		if len(b.body) < 4 {
 			return corruptf("its box \"meta\" is empty")
 		}
-		return c.heifMeta(b.body[4:])
+		return h.meta(b.body[4:])
 	})
 	if err == nil {
 		c.found.Proof = broker.ProofStructure
+		if h.previews == nil && len(c.exif) > 0 {
+			h.previews = exifPreviews(c.exif[0])
+		}
+		c.paintPreview(h.previews)
 	}
 	return err
 }
 
-// heifMeta reads the meta box (ISO 14496-12 section 8.11).
-func (c *check) heifMeta(p []byte) error {
+// heifIndex is what the meta box says of the file's items.
+type heifIndex struct {
+	c        *check
+	items    map[uint64]heifItem
+	primary  uint64 // the picture; 0: not said
+	located  bool   // the primary item has its place
+	previews []preview
+}
+
+type heifItem int
+
+// The items that are read.
+const (
+	itemOther heifItem = iota
+	itemExif
+	itemXMP
+	itemJPEG
+	itemIdentity // a picture that is another one: it has no bytes of its own
+)
+
+// meta reads the meta box (ISO 14496-12 section 8.11).
+func (h *heifIndex) meta(p []byte) error {
 	list, err := children(p)
 	if err != nil {
 		return err
 	}
-	exifID, located, idat := uint64(0), false, int64(0)
+	located, idat := false, int64(0)
 	for _, b := range list {
 		switch b.name {
 		case "iinf":
-			exifID, err = heifExif(b.body)
+			err = h.list(b.body)
 		case "iprp":
-			err = c.heifSize(b.body)
+			err = h.c.heifSize(b.body)
 		case "idat":
 			idat = int64(len(b.body))
+		case "pitm":
+			r := cursor{p: b.body}
+			h.primary = r.uint(countBytes(r.uint(4)>>24, 0))
 		}
 		if err != nil {
 			return err
@@ -65,13 +97,16 @@ func (c *check) heifMeta(p []byte) error {
 	for _, b := range list {
 		if b.name == "iloc" {
 			located = true
-			if err := c.heifItems(b.body, exifID, idat); err != nil {
+			if err := h.places(b.body, idat); err != nil {
 				return err
 			}
 		}
 	}
 	if !located {
 		return corruptf("it does not say where its pictures lie (no box \"iloc\")")
+	}
+	if h.primary != 0 && !h.located && h.items[h.primary] != itemIdentity {
+		return corruptf("it does not say where its picture, item %d, lies", h.primary)
 	}
 	return nil
 }
@@ -107,15 +142,14 @@ func (c *check) heifSize(p []byte) error {
 	return nil
 }
 
-// heifExif finds the item that holds EXIF (iinf and infe, ISO 14496-12 section
-// 8.11.6); 0: none.
-func heifExif(p []byte) (uint64, error) {
+// list learns what the items are (iinf and infe, ISO 14496-12 section 8.11.6).
+func (h *heifIndex) list(p []byte) error {
 	r := cursor{p: p}
 	version := r.uint(4) >> 24
 	r.uint(countBytes(version, 0))
 	list, err := children(r.p)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	for _, b := range list {
 		r := cursor{p: b.body}
@@ -125,11 +159,20 @@ func heifExif(p []byte) (uint64, error) {
 		}
 		id := r.uint(countBytes(version, 2))
 		r.uint(2)
-		if r.uint(4) == 0x45786966 { // "Exif"
-			return id, nil
+		switch r.uint(4) {
+		case 0x45786966: // "Exif"
+			h.items[id] = itemExif
+		case 0x6A706567: // "jpeg"
+			h.items[id] = itemJPEG
+		case 0x6964656E: // "iden"
+			h.items[id] = itemIdentity
+		case 0x6D696D65: // "mime": a name and a type follow
+			if strings.Contains(string(r.p[:min(len(r.p), 300)]), "application/rdf+xml") {
+				h.items[id] = itemXMP
+			}
 		}
 	}
-	return 0, nil
+	return nil
 }
 
 // countBytes is how wide the counts and item numbers of a box are, by its version.
@@ -140,12 +183,14 @@ func countBytes(version, narrow uint64) int {
 	return 2
 }
 
-// heifItems checks the place of each item (iloc, ISO 14496-12 section 8.11.3).
-func (c *check) heifItems(p []byte, exifID uint64, idatBytes int64) error {
+// places checks the place of each item (iloc, ISO 14496-12 section 8.11.3).
+func (h *heifIndex) places(p []byte, idatBytes int64) error {
+	c := h.c
 	r := cursor{p: p}
 	version := r.uint(4) >> 24
 	if version > 2 {
 		c.note("the version %d of its list of items is not known: the places were not checked", version)
+		h.located = true
 		return nil
 	}
 	sizes := r.uint(2)
@@ -167,7 +212,10 @@ func (c *check) heifItems(p []byte, exifID uint64, idatBytes int64) error {
 		}
 		r.uint(2) // data_reference_index: other files are not followed
 		base := r.uint(baseBytes)
-		for extents := r.uint(2); extents > 0 && !r.short; extents-- {
+		extents := r.uint(2)
+		h.located = h.located || id == h.primary && extents > 0
+		whole := extents == 1 // what lies in pieces is not put together here
+		for ; extents > 0 && !r.short; extents-- {
 			r.uint(indexBytes)
 			at, n := base+r.uint(offsetBytes), r.uint(lengthBytes)
 			limit := uint64(c.size)
@@ -184,8 +232,8 @@ func (c *check) heifItems(p []byte, exifID uint64, idatBytes int64) error {
 				}
 				return corruptf("item %d of it is said to lie outside of its box", id)
 			}
-			if id == exifID && id != 0 && method == 0 && c.exif == nil && n > 4 && n <= maxExifBytes {
-				if err := c.heifReadExif(int64(at), int64(n)); err != nil {
+			if method == 0 && whole {
+				if err := h.read(id, int64(at), int64(n)); err != nil {
 					return err
 				}
 			}
@@ -197,15 +245,27 @@ func (c *check) heifItems(p []byte, exifID uint64, idatBytes int64) error {
 	return nil
 }
 
-// heifReadExif reads an EXIF item: the offset of the TIFF header in what follows,
-// then that (ISO 23008-12 annex A.2.1).
-func (c *check) heifReadExif(at, n int64) error {
-	p := make([]byte, n)
-	if _, err := c.ranged.ReadAt(p, at); err != nil {
-		return err
-	}
-	if skip := int64(binary.BigEndian.Uint32(p)); skip < n-4 {
-		c.exif = append(c.exif, p[4+skip:])
+// read keeps what is wanted of an item.
+func (h *heifIndex) read(id uint64, at, n int64) error {
+	c := h.c
+	switch kind := h.items[id]; {
+	case kind == itemExif && c.exif == nil && n > 4 && n <= maxExifBytes:
+		p := make([]byte, n)
+		if _, err := c.ranged.ReadAt(p, at); err != nil {
+			return err
+		}
+		// The offset of the TIFF header in what follows (ISO 23008-12 annex A.2.1).
+		if skip := int64(binary.BigEndian.Uint32(p)); skip < n-4 {
+			c.exif = append(c.exif, p[4+skip:])
+		}
+	case kind == itemXMP && c.xmp == nil && n > 0 && n <= maxXMPBytes:
+		p := make([]byte, n)
+		if _, err := c.ranged.ReadAt(p, at); err != nil {
+			return err
+		}
+		c.xmp = append(c.xmp, p)
+	case kind == itemJPEG && len(h.previews) < maxPreviews:
+		h.previews = append(h.previews, c.lying(at, n)...)
 	}
 	return nil
 }

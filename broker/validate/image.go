@@ -59,6 +59,7 @@ func Image(ctx context.Context, src Source, want Want) (broker.Verdict, error) {
 	}
 	v := broker.Verdict{SHA1: m.sum(), CRC32: m.crc, Size: m.count, Facts: c.found}
 	v.Reasons = c.reasons(v, fault)
+	c.finishThumb(&v, fault)
 	return v, nil
 }
 
@@ -72,8 +73,10 @@ type check struct {
 	kind   format
 	found  broker.Facts
 	exif   [][]byte // TIFF structures with the picture's EXIF that the walk met
+	xmp    [][]byte // XMP packets likewise
 	taken  int64    // bytes held of want.Budget
-	failed error    // what kept a checker from its work, other than a source's error
+	thumb  thumbnail
+	failed error // what kept a checker from its work, other than a source's error
 }
 
 // A fault is what is wrong with a picture.

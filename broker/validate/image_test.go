@@ -51,7 +51,7 @@ func TestSoundFiles(t *testing.T) {
 	}
 	for name, mime := range map[string]string{
 		"interlaced.png": "image/png", "alpha.webp": "image/webp", "lossless.webp": "image/webp", "lzw.tif": "image/tiff",
-		"tiles-zip.tif": "image/tiff", "planar-packbits.tif": "image/tiff", "jpeg.tif": "image/tiff", "bigtiff.tif": "image/tiff",
+		"tiles-zip.tif": "image/tiff", "planar-packbits.tif": "image/tiff", "planar-jpeg.tif": "image/tiff", "jpeg.tif": "image/tiff", "bigtiff.tif": "image/tiff",
 	} {
 		cases[name] = sound{testdata(t, name), mime, broker.ProofFull, 41, 31}
 	}

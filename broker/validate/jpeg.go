@@ -11,10 +11,17 @@ import (
 // jpeg proves a JPEG file up to its picture's own end. What follows is common
 // (previews, MPF, a video) and only counted.
 func (c *check) jpeg() error {
-	info, err := jpeg.Check(c.in, jpeg.Options{MaxPixels: c.want.MaxPixels, Reserve: c.reserve})
+	options := jpeg.Options{MaxPixels: c.want.MaxPixels, Reserve: c.reserve}
+	if c.want.Thumb {
+		c.thumb.follow(&options)
+	}
+	info, err := jpeg.Check(c.in, options)
 	c.found.Width, c.found.Height = info.Width, info.Height
 	if info.Exif != nil {
 		c.exif = append(c.exif, info.Exif)
+	}
+	if info.XMP != nil {
+		c.xmp = append(c.xmp, info.XMP)
 	}
 	if err != nil {
 		return jpegFault(err)

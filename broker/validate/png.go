@@ -27,7 +27,9 @@ type pngWalk struct {
 	colour     byte
 	interlaced bool
 	bits       int64 // a pixel
+	depth      int   // bits a sample
 	palette    bool
+	paletteRGB []byte
 	picture    bool // the IDAT chunks were there
 	begun      bool // the head of the next chunk is already read
 }
@@ -63,10 +65,25 @@ func (c *check) png() error {
 			}
 			continue // which ended each of its chunks itself
 		case "eXIf":
-			if w.left <= maxExifBytes && c.exif == nil {
-				block := make([]byte, w.left)
-				err = w.data(block)
-				c.exif = append(c.exif, block)
+			if c.exif == nil {
+				var block []byte
+				if block, err = w.small(maxExifBytes); block != nil {
+					c.exif = append(c.exif, block)
+				}
+			}
+		case "iTXt":
+			if c.xmp == nil {
+				var block []byte
+				block, err = w.small(maxXMPBytes)
+				if xmp := pngXMP(block); xmp != nil {
+					c.xmp = append(c.xmp, xmp)
+				}
+			}
+		case "iCCP":
+			if c.want.Thumb && !w.picture {
+				var block []byte
+				block, err = w.small(maxICCBytes)
+				c.thumb.icc = pngProfile(block)
 			}
 		case "IEND":
 			if !w.picture {
@@ -138,6 +155,18 @@ func (w *pngWalk) data(p []byte) error {
 	return nil
 }
 
+// small reads a whole chunk; nil when it is larger than most, or empty.
+func (w *pngWalk) small(most int64) ([]byte, error) {
+	if w.left > most || w.left == 0 || w.left > w.c.size-w.c.in.off {
+		return nil, nil
+	}
+	p := make([]byte, w.left)
+	if err := w.data(p); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
 // end passes the rest of the chunk and checks its CRC (section 5.5).
 func (w *pngWalk) end() error {
 	var buf [4096]byte
@@ -199,6 +228,7 @@ func (w *pngWalk) header() error {
 		return corruptf("its IHDR chunk names the colour type %d with %d bits, compression %d, filter %d, interlace %d",
 			colour, depth, p[10], p[11], p[12])
 	}
+	w.depth = int(depth)
 	w.head, w.colour, w.bits, w.interlaced = true, colour, samples*depth, p[12] == 1
 	return nil
 }
@@ -209,7 +239,11 @@ func (w *pngWalk) plte() error {
 		return corruptf("it has a palette (PLTE) of %s bytes where none can be, at byte %s", figures.Of(w.left), figures.Of(w.start))
 	}
 	w.palette = true
-	return nil
+	var err error
+	if w.colour == 3 {
+		w.paletteRGB, err = w.small(768)
+	}
+	return err
 }
 
 // Read gives the data of consecutive IDAT chunks as one stream (section 10.1).
@@ -235,7 +269,8 @@ func (w *pngWalk) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// passes gives the sizes of the picture's passes: one, or Adam7's seven (section 8.2).
+// passes gives the sizes of the picture's passes: one, or Adam7's seven (section
+// 8.2), of which some may be empty.
 func (w *pngWalk) passes() [][2]int64 {
 	width, height := int64(w.c.found.Width), int64(w.c.found.Height)
 	if !w.interlaced {
@@ -244,9 +279,10 @@ func (w *pngWalk) passes() [][2]int64 {
 	var list [][2]int64
 	for _, p := range [7][4]int64{{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}} {
 		pw, ph := (width-p[0]+p[2]-1)/p[2], (height-p[1]+p[3]-1)/p[3]
-		if pw > 0 && ph > 0 {
-			list = append(list, [2]int64{pw, ph})
+		if pw == 0 || ph == 0 {
+			pw, ph = 0, 0
 		}
+		list = append(list, [2]int64{pw, ph})
 	}
 	return list
 }
@@ -295,8 +331,10 @@ func (w *pngWalk) pixels() error {
 		have = buf[:n]
 		return nil
 	}
-	for _, pass := range passes {
+	paint := w.painter()
+	for i, pass := range passes {
 		rowBytes := (pass[0]*w.bits + 7) / 8
+		paint.begin(i, w.interlaced, rowBytes)
 		for range pass[1] {
 			if len(have) == 0 {
 				if err := more(); err != nil {
@@ -313,11 +351,14 @@ func (w *pngWalk) pixels() error {
 					}
 				}
 				k := min(left, int64(len(have)))
+				paint.bytes(have[:k])
 				have, left = have[k:], left-k
 			}
+			paint.endRow()
 			rows++
 		}
 	}
+	paint.done(w.c)
 	if len(have) > 0 {
 		return corruptf("picture data is left over after the last of %s rows", figures.Of(total))
 	}

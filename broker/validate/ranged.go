@@ -21,13 +21,15 @@ const (
 var errScattered = errors.New("the pieces of the file lie too scattered")
 
 // ranged reads a Source at any offset, through a few blocks kept. Reads that go
-// forward stay in one stream.
+// forward stay in one stream: in the pass that computes the checksums, while what
+// is asked for lies close before it, else in a request of their own.
 type ranged struct {
 	ctx    context.Context
 	src    Source
-	size   int64 // bytes
-	body   io.ReadCloser
-	pos    int64 // of body
+	size   int64         // bytes
+	main   *stream       // the check's own pass over the object, which may serve what comes in order; nil: not here
+	body   io.ReadCloser // another request
+	pos    int64         // of body
 	blocks [blockCount]struct {
 		start int64
 		data  []byte
@@ -35,7 +37,6 @@ type ranged struct {
 	}
 	clock int64
 	opens int
-	read  int64 // bytes in all
 	err   error // of the source; sticky. The check could not run
 }
 
@@ -80,22 +81,24 @@ func (r *ranged) block(start int64) ([]byte, error) {
 			oldest = i
 		}
 	}
-	if err := r.seek(start); err != nil {
+	b := &r.blocks[oldest]
+	from, err := r.seek(start)
+	if err != nil {
 		return nil, err
 	}
-	b := &r.blocks[oldest]
 	n := min(blockBytes, r.size-start)
 	if int64(cap(b.data)) < n {
 		b.data = make([]byte, blockBytes)
 	}
 	b.data, b.start, b.used = b.data[:n], start, r.clock
-	k, err := io.ReadFull(r.body, b.data)
-	r.pos += int64(k)
-	r.read += int64(k)
+	k, err := io.ReadFull(from, b.data)
+	if from != io.Reader(r.main) {
+		r.pos += int64(k)
+	}
 	if err != nil {
 		b.data, b.used = nil, 0
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			err = fmt.Errorf("the source ended after %d of %d bytes: %w", r.pos, r.size, io.ErrUnexpectedEOF)
+			err = fmt.Errorf("the source ended after %d of %d bytes: %w", start+int64(k), r.size, io.ErrUnexpectedEOF)
 		}
 		r.err = err
 		return nil, err
@@ -103,37 +106,37 @@ func (r *ranged) block(start int64) ([]byte, error) {
 	return b.data, nil
 }
 
-// seek brings the stream to an offset.
-func (r *ranged) seek(to int64) error {
+// seek gives a stream that stands at an offset.
+func (r *ranged) seek(to int64) (io.Reader, error) {
 	if r.err == nil {
 		r.err = r.ctx.Err()
 	}
 	if r.err != nil {
-		return r.err
+		return nil, r.err
+	}
+	if r.main != nil && to >= r.main.off && to-r.main.off <= gapBytes {
+		r.err = r.main.skip(to - r.main.off)
+		return r.main, r.err
 	}
 	if r.body != nil && to >= r.pos && to-r.pos <= gapBytes {
 		n, err := io.CopyN(io.Discard, r.body, to-r.pos)
 		r.pos += n
-		r.read += n
-		if err == nil {
-			return nil
-		}
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
 		r.err = err
-		return err
+		return r.body, err
 	}
 	r.close()
 	if r.opens++; r.opens > maxOpens {
-		return errScattered
+		return nil, errScattered
 	}
 	r.body, r.err = r.src.Open(r.ctx, to)
 	if r.err != nil {
 		r.body = nil
 	}
 	r.pos = to
-	return r.err
+	return r.body, r.err
 }
 
 // window is a bounded io.ReadSeeker over a ranged, for a library that is not

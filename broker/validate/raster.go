@@ -18,20 +18,23 @@ type raster struct {
 	tiles                  bool
 	across, down           int64 // pieces in a plane
 	fillOrder, photometric int64
+	predictor              int64
+	interchange            int64  // where an old JPEG stream begins; 0: none
+	interchangeBytes       int64  // 0: not said
 	tables                 []byte // JPEG tables that the pieces share
 }
 
 // raster reads what a directory says of its picture; nil when it has none.
 func (t *tiffFile) raster(d directory) (*raster, error) {
 	g := &raster{}
-	_, g.tiles = d[tagTiles]
-	_, strips := d[tagStrips]
+	_, g.tiles = d.tags[tagTiles]
+	_, strips := d.tags[tagStrips]
 	if !g.tiles && !strips {
 		return nil, nil
 	}
-	g.offsets, g.counts = d[tagStrips], d[tagStripBytes]
+	g.offsets, g.counts = d.tags[tagStrips], d.tags[tagStripBytes]
 	if g.tiles {
-		g.offsets, g.counts = d[tagTiles], d[tagTileBytes]
+		g.offsets, g.counts = d.tags[tagTiles], d.tags[tagTileBytes]
 	}
 	var planar int64
 	for _, f := range []struct {
@@ -41,7 +44,8 @@ func (t *tiffFile) raster(d directory) (*raster, error) {
 	}{
 		{&g.width, tagWidth, 0}, {&g.height, tagHeight, 0}, {&g.compression, tagCompression, 1},
 		{&g.samples, tagSamples, 1}, {&g.pieceRows, tagRows, 1<<32 - 1}, {&planar, tagPlanar, 1},
-		{&g.fillOrder, tagFillOrder, 1}, {&g.photometric, tagPhotometric, 0},
+		{&g.fillOrder, tagFillOrder, 1}, {&g.photometric, tagPhotometric, 0}, {&g.predictor, tagPredictor, 1},
+		{&g.interchange, tagJPEG, 0}, {&g.interchangeBytes, tagJPEGBytes, 0},
 	} {
 		v, err := t.number(d, f.tag, f.absent)
 		if err != nil {
@@ -85,7 +89,14 @@ func (t *tiffFile) raster(d directory) (*raster, error) {
 	if g.pieceWidth < 1 || g.pieceRows < 1 || g.pieceWidth > 1<<31-1 || g.pieceRows > 1<<31-1 {
 		return nil, corruptf("its pieces are said to be %s x %s pixels", figures.Of(g.pieceWidth), figures.Of(g.pieceRows))
 	}
+	// Beyond these the arithmetic would overflow, and a sum of nothing be proven.
+	if g.pieceWidth*g.pieceRows > 1<<40 {
+		return nil, corruptf("its pieces are said to be %s x %s pixels", figures.Of(g.pieceWidth), figures.Of(g.pieceRows))
+	}
 	g.across, g.down = (g.width+g.pieceWidth-1)/g.pieceWidth, (g.height+g.pieceRows-1)/g.pieceRows
+	if g.across*g.down > 1<<40 {
+		return nil, corruptf("its picture is said to have %s x %s pieces", figures.Of(g.across), figures.Of(g.down))
+	}
 	return g, t.samples(d, g)
 }
 
@@ -100,7 +111,7 @@ func (t *tiffFile) panasonicSize(d directory, g *raster) (err error) {
 
 // samples reads the depth of each sample, and what YCbCr and JPEG add.
 func (t *tiffFile) samples(d directory, g *raster) error {
-	e, ok := d[tagBits]
+	e, ok := d.tags[tagBits]
 	for i := range g.samples {
 		depth := int64(1)
 		if ok {
@@ -118,17 +129,20 @@ func (t *tiffFile) samples(d directory, g *raster) error {
 	g.chroma = [2]int64{1, 1}
 	if g.photometric == 6 && g.compression != 7 {
 		g.chroma = [2]int64{2, 2}
-		if e, ok := d[tagSubsampling]; ok {
+		if e, ok := d.tags[tagSubsampling]; ok {
 			for i := range g.chroma {
 				v, err := t.value(e, int64(i), "the chroma subsampling")
 				if err != nil {
 					return err
 				}
-				g.chroma[i] = max(v, 1)
+				if v != 1 && v != 2 && v != 4 {
+					return corruptf("its chroma is said to be sampled at every %s pixels", figures.Of(v))
+				}
+				g.chroma[i] = v
 			}
 		}
 	}
-	if e, ok := d[tagJPEGTables]; ok && g.compression == 7 && e.count >= 4 && e.count <= 1<<16 {
+	if e, ok := d.tags[tagJPEGTables]; ok && g.compression == 7 && e.count >= 4 && e.count <= 1<<16 {
 		g.tables = make([]byte, e.count)
 		return t.get(g.tables, e.at, "its JPEG tables")
 	}

@@ -45,6 +45,8 @@ func sniff(head []byte) format {
 		return format{mime: "image/x-olympus-orf", words: "ORF", check: (*check).tiff, raw: true}
 	case has("IIU\x00"):
 		return format{mime: "image/x-panasonic-rw2", words: "RW2", check: (*check).tiff, raw: true}
+	case has(rafMagic):
+		return format{mime: "image/x-fuji-raf", words: "RAF", check: (*check).raf}
 	case at(4, "ftyp"):
 		return sniffBrand(head)
 	}
@@ -60,7 +62,6 @@ func guess(head []byte, has func(string) bool) format {
 		{"\x00\x00\x00\x0cjP  ", "image/jp2", "a JPEG 2000 picture"},
 		{"\xFF\x4F\xFF\x51", "image/jp2", "a JPEG 2000 picture"},
 		{"8BPS", "image/vnd.adobe.photoshop", "a Photoshop document"},
-		{"FUJIFILMCCD-RAW", "image/x-fuji-raf", "a Fujifilm raw photo"},
 		{"FOVb", "image/x-sigma-x3f", "a Sigma raw photo"},
 		{"\x7fELF", "application/x-elf", "a program"},
 		{"MZ", "application/vnd.microsoft.portable-executable", "a program"},
@@ -137,6 +138,8 @@ func extensionType(ext string) string {
 		return "image/x-sony-arw"
 	case "orf":
 		return "image/x-olympus-orf"
+	case "raf":
+		return "image/x-fuji-raf"
 	case "rw2":
 		return "image/x-panasonic-rw2"
 	case "pef":

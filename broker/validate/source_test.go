@@ -107,9 +107,16 @@ func TestSourceErrors(t *testing.T) {
 }
 
 func TestSecondOpenFails(t *testing.T) {
-	b := tiffFileOf(t, noise(20, 20), tiff.Deflate)
+	// Its directory lies behind so much that it is jumped to.
+	b := tiffFileOf(t, noise(800, 600), tiff.Uncompressed)
 	s := source{t: t, size: int64(len(b)), body: b, later: errSource, opens: new(atomic.Int64)}
 	if v, err := Image(context.Background(), s, recon()); !errors.Is(err, errSource) {
+		t.Errorf("verdict %v, error %v", v.Reasons, err)
+	}
+	// One whose directory is near needs no other request.
+	b = tiffFileOf(t, noise(20, 20), tiff.Deflate)
+	s = source{t: t, size: int64(len(b)), body: b, later: errSource, opens: new(atomic.Int64)}
+	if v, err := Image(context.Background(), s, recon()); err != nil || !v.Sound() {
 		t.Errorf("verdict %v, error %v", v.Reasons, err)
 	}
 }

@@ -1,28 +1,22 @@
 package validate
 
 import (
-	"bytes"
-	"compress/zlib"
-	"io"
-
-	"golang.org/x/image/tiff/lzw"
-
 	"github.com/uploadbroker/uploadbroker/broker"
 	"github.com/uploadbroker/uploadbroker/broker/validate/internal/figures"
-	"github.com/uploadbroker/uploadbroker/broker/validate/jpeg"
 )
 
 // pictures proves the pictures of directories.
 func (t *tiffFile) pictures(list []directory) error {
 	for _, d := range list {
 		if !t.raw { // cameras' own tags are not always meant for others
-			if err := t.inside(d); err != nil {
-				return err
+			if d.outside != nil {
+				return d.outside
 			}
 		}
 		if err := t.preview(d); err != nil {
 			return err
 		}
+		t.metadata(d)
 		g, err := t.raster(d)
 		if err != nil {
 			return err
@@ -38,16 +32,53 @@ func (t *tiffFile) pictures(list []directory) error {
 		} else if t.found == 1 {
 			t.c.found.Width, t.c.found.Height = int(g.width), int(g.height)
 		}
+		if !t.raw && t.found == 1 && t.c.want.Thumb {
+			t.paint = t.painter(d, g)
+		}
 		if err := t.allPieces(g); err != nil {
 			return err
+		}
+		if t.paint != nil {
+			t.paint.done()
+			t.paint = nil
+		}
+		if t.raw && g.offsets.count == 1 && (g.compression == 6 || g.compression == 7) {
+			at, errAt := t.value(g.offsets, 0, "a preview")
+			n, errN := t.value(g.counts, 0, "a preview")
+			if errAt == nil && errN == nil {
+				t.offer(at, n)
+			}
 		}
 	}
 	return nil
 }
 
+// metadata keeps what the facts and the thumbnail want of a directory.
+func (t *tiffFile) metadata(d directory) {
+	if e, ok := d.tags[tagXMP]; ok && typeBytes(e.kind) == 1 && e.count <= maxXMPBytes && len(t.c.xmp) == 0 {
+		p := make([]byte, e.count)
+		if t.get(p, e.at, "its XMP") == nil {
+			t.c.xmp = append(t.c.xmp, p)
+		}
+	}
+}
+
+// offer adds a preview that lies in the file.
+func (t *tiffFile) offer(at, n int64) {
+	if at >= 0 && n > 0 && at <= t.c.size && n <= t.c.size-at && len(t.previews) < maxPreviews {
+		t.previews = append(t.previews, preview{from: t.r, at: at, bytes: n})
+	}
+}
+
 // preview checks that a JPEG that is named by offset and length lies in the file.
 func (t *tiffFile) preview(d directory) error {
-	if _, ok := d[tagJPEG]; !ok {
+	if e, ok := d.tags[tagRawJPEG]; ok && t.c.kind.mime == "image/x-panasonic-rw2" {
+		if e.at < 0 || e.count > t.c.size-e.at {
+			return t.outside("a preview", e.at, e.count)
+		}
+		t.offer(e.at, e.count)
+	}
+	if _, ok := d.tags[tagJPEG]; !ok {
 		return nil
 	}
 	at, err := t.number(d, tagJPEG, 0)
@@ -61,7 +92,10 @@ func (t *tiffFile) preview(d directory) error {
 	if at > t.c.size || n > t.c.size-at {
 		return t.outside("a preview", at, n)
 	}
-	t.found++
+	t.hasPreview = true
+	if t.raw {
+		t.offer(at, n)
+	}
 	return nil
 }
 
@@ -87,6 +121,9 @@ func (t *tiffFile) allPieces(g *raster) error {
 		}
 		return err
 	}
+	if g.compression == 6 && !t.raw {
+		return t.oldJPEG(g, total)
+	}
 	sparse := int64(0)
 	for i := range total {
 		at, err := t.value(g.offsets, i, "the place of a piece")
@@ -99,6 +136,7 @@ func (t *tiffFile) allPieces(g *raster) error {
 		}
 		if at == 0xFFFFFFFF && t.raw || n == 0 && at == 0 {
 			sparse++ // Panasonic: elsewhere; GDAL: a tile without data
+			t.paint.endPiece(i)
 			continue
 		}
 		if at > t.c.size || n > t.c.size-at {
@@ -112,9 +150,10 @@ func (t *tiffFile) allPieces(g *raster) error {
 		if !g.tiles {
 			rows = min(rows, g.height-i%g.down*g.pieceRows)
 		}
-		if err := t.piece(g, at, n, rows, i/(g.across*g.down)); err != nil {
+		if err := t.piece(g, i, at, n, rows); err != nil {
 			return t.pieceFault(err, i, total, at)
 		}
+		t.paint.endPiece(i)
 	}
 	switch {
 	case sparse == 0:
@@ -132,117 +171,4 @@ func (t *tiffFile) pieceFault(err error, i, total, at int64) error {
 		f.Detail = "piece " + figures.Of(i+1) + " of " + figures.Of(total) + " at byte " + figures.Of(at) + ": " + f.Detail
 	}
 	return err
-}
-
-// piece unpacks one strip or tile and counts its bytes; what this program can't
-// unpack is left at the structure.
-func (t *tiffFile) piece(g *raster, at, n, rows, plane int64) error {
-	want := g.pieceBytes(rows, plane)
-	if t.looked += n; t.looked > 4*t.c.size {
-		t.c.structureOnly("its pieces overlap")
-		return nil
-	}
-	raw := io.NewSectionReader(t.r, at, n)
-	var r io.Reader
-	switch g.compression {
-	case 1:
-		if n < want {
-			return corruptf("it has %s bytes where %s are needed", figures.Of(n), figures.Of(want))
-		}
-		return nil
-	case 5:
-		var head [2]byte
-		if n >= 2 {
-			if err := t.get(head[:], at, "a piece"); err != nil {
-				return err
-			}
-		}
-		if head[0] == 0 && head[1]&1 == 1 { // the order of bits before TIFF 5.0
-			t.c.structureOnly("its old form of LZW was not unpacked")
-			return nil
-		}
-		r = lzw.NewReader(raw, lzw.MSB, 8)
-	case 7:
-		return t.jpegPiece(g, raw)
-	case 8, 32946:
-		z, err := zlib.NewReader(raw)
-		if err != nil {
-			return t.unpackFault(err, 0, want)
-		}
-		r = z
-	case 32773:
-		r = &packBits{r: raw}
-	default:
-		t.c.structureOnly("its compression (%d) was not unpacked", g.compression)
-		return nil
-	}
-	if g.fillOrder == 2 {
-		t.c.structureOnly("its reversed order of bits was not unpacked")
-		return nil
-	}
-	// The last strip may hold the rows of a whole one. It is read to its end, so
-	// that a checksum there is looked at.
-	most := max(want, g.pieceBytes(g.pieceRows, plane))
-	buf := make([]byte, 16<<10)
-	for have := int64(0); ; {
-		if err := t.c.ctx.Err(); err != nil {
-			return err
-		}
-		k, err := r.Read(buf)
-		have += int64(k)
-		switch {
-		case have > most:
-			return corruptf("it unpacks to more than its %s bytes", figures.Of(most))
-		case err == nil:
-		case have >= want && (err == io.EOF || g.compression == 5): // LZW data may lack its end code
-			return nil
-		default:
-			return t.unpackFault(err, have, want)
-		}
-	}
-}
-
-func (t *tiffFile) unpackFault(err error, have, want int64) error {
-	if t.r.err != nil {
-		return t.r.err
-	}
-	if err == errScattered {
-		return err
-	}
-	return corruptf("it unpacks to %s of %s bytes", figures.Of(have), figures.Of(want))
-}
-
-// jpegPiece proves a piece that is a JPEG picture, with the tables that all share
-// (TIFF Technical Note 2).
-func (t *tiffFile) jpegPiece(g *raster, raw *io.SectionReader) error {
-	var r io.Reader = raw
-	if len(g.tables) >= 4 {
-		if _, err := raw.Seek(2, io.SeekStart); err != nil { // its own start marker
-			return err
-		}
-		r = io.MultiReader(bytes.NewReader(g.tables[:len(g.tables)-2]), raw)
-	}
-	defer t.c.release()
-	info, err := jpeg.Check(r, jpeg.Options{MaxPixels: t.c.want.MaxPixels, Reserve: t.c.reserve})
-	if t.r.err != nil {
-		return t.r.err
-	}
-	if err != nil {
-		f, ok := jpegFault(err).(*fault)
-		if ok && f.Code == broker.ReasonUnsupportedFormat {
-			t.c.structureOnly("its JPEG pieces are of a kind that is not decoded")
-			return nil
-		}
-		if ok && f.Code == broker.ReasonTruncated { // the piece is cut, the file is not
-			f.Code = broker.ReasonCorrupt
-		}
-		if ok {
-			return f
-		}
-		return err
-	}
-	if !info.Decoded {
-		t.c.structureOnly("its pieces are too large for worker.memory")
-	}
-	return nil
 }

@@ -3,6 +3,7 @@ package validate
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"strconv"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 // The tags that the check follows (TIFF 6.0 sections 8, 14, 15, 21 and 22;
 // TIFF/EP for 0x014A; DNG 1.7 for 0xC612).
 const (
+	tagRawJPEG     = 0x002E // of RW2
 	tagWidth       = 0x0100
 	tagHeight      = 0x0101
 	tagBits        = 0x0102
@@ -21,31 +23,53 @@ const (
 	tagFillOrder   = 0x010A
 	tagMake        = 0x010F
 	tagStrips      = 0x0111
+	tagOrientation = 0x0112
 	tagSamples     = 0x0115
 	tagRows        = 0x0116
 	tagStripBytes  = 0x0117
 	tagPlanar      = 0x011C
+	tagPredictor   = 0x013D
+	tagColorMap    = 0x0140
 	tagTileWidth   = 0x0142
 	tagTileHeight  = 0x0143
 	tagTiles       = 0x0144
 	tagTileBytes   = 0x0145
 	tagSubIFDs     = 0x014A
+	tagInkSet      = 0x014C
+	tagExtra       = 0x0152
+	tagSampleForm  = 0x0153
 	tagJPEGTables  = 0x015B
 	tagJPEG        = 0x0201
 	tagJPEGBytes   = 0x0202
 	tagSubsampling = 0x0212
+	tagXMP         = 0x02BC
+	tagICC         = 0x8773
 	tagDNGVersion  = 0xC612
 )
 
 const (
 	maxDirectories = 10_000
 	maxEntries     = 20_000
+	heldAtOnce     = 64 // directories
 )
+
+// followed reports whether the check needs the tag's values; of the others it only
+// learns whether they lie in the file, so that a directory held is small.
+func followed(tag uint16) bool {
+	switch tag {
+	case 2, 3, tagRawJPEG, tagWidth, tagHeight, tagBits, tagCompression, tagPhotometric, tagFillOrder, tagMake, tagStrips,
+		tagOrientation, tagSamples, tagRows, tagStripBytes, tagPlanar, tagPredictor, tagColorMap, tagTileWidth, tagTileHeight,
+		tagTiles, tagTileBytes, tagSubIFDs, tagInkSet, tagExtra, tagSampleForm, tagJPEGTables, tagJPEG, tagJPEGBytes,
+		tagSubsampling, tagXMP, tagICC, tagDNGVersion:
+		return true
+	}
+	return false
+}
 
 // tiffFile walks the directories of a TIFF, a BigTIFF or a raw photo made like one.
 type tiffFile struct {
 	c      *check
-	r      *ranged
+	r      io.ReaderAt
 	order  binary.ByteOrder
 	big    bool // BigTIFF: 8-byte offsets
 	raw    bool // the pictures are a camera's own
@@ -54,10 +78,19 @@ type tiffFile struct {
 	seen   map[int64]bool
 	looked int64 // bytes of strips and tiles looked at, so that overlaps can't cost for ever
 	found  int   // pictures
+
+	hasPreview bool // a JPEG beside them
+
+	inflate  io.ReadCloser // kept from piece to piece
+	paint    *tiffPaint    // of the picture that becomes the thumbnail; nil: none does
+	previews []preview
 }
 
-// directory is one IFD: its entries by tag.
-type directory map[uint16]entry
+// directory is one IFD.
+type directory struct {
+	tags    map[uint16]entry // those that are followed
+	outside error            // of the first entry whose values don't lie in the file
+}
 
 type entry struct {
 	kind  uint16
@@ -69,13 +102,19 @@ func (c *check) tiff() error {
 	t := &tiffFile{c: c, r: c.ranged, seen: map[int64]bool{}}
 	t.raw = c.kind.raw
 	c.found.Proof = broker.ProofFull
+	c.ranged.main = c.in // pieces mostly come in the file's order: the one pass serves them
 	err := t.walk()
+	c.ranged.main = nil
+	c.release()
 	if errors.Is(err, errScattered) {
 		c.structureOnly("its pieces lie too scattered to read them all")
 		err = nil
 	}
 	if t.raw {
 		c.found.Proof = broker.ProofStructure
+	}
+	if err == nil && c.thumb.canvas == nil {
+		c.paintPreview(t.previews)
 	}
 	return err
 }
@@ -132,8 +171,11 @@ func (t *tiffFile) walk() error {
 			return err
 		}
 		queue = append(queue, next)
-		if e, ok := d[tagSubIFDs]; ok {
-			for i := range min(e.count, maxDirectories) {
+		if e, ok := d.tags[tagSubIFDs]; ok {
+			if e.count > maxDirectories-int64(len(queue)) {
+				return corruptf("it has more than %s directories", figures.Of(maxDirectories))
+			}
+			for i := range e.count {
 				sub, err := t.value(e, i, "a sub-directory's offset")
 				if err != nil {
 					return err
@@ -145,7 +187,7 @@ func (t *tiffFile) walk() error {
 			return err
 		}
 		list = append(list, d)
-		if len(list) > 64 && !t.raw { // pages: check them as they come, hold few
+		if len(list) == heldAtOnce { // pages: check them as they come
 			if err := t.pictures(list); err != nil {
 				return err
 			}
@@ -155,21 +197,24 @@ func (t *tiffFile) walk() error {
 	if err := t.pictures(list); err != nil {
 		return err
 	}
-	if t.found == 0 {
+	if t.found == 0 && !t.hasPreview {
 		return corruptf("its %d directories hold no picture", t.dirs)
+	}
+	if t.found == 0 {
+		t.c.structureOnly("it holds no picture but a preview")
 	}
 	return nil
 }
 
 // recognize learns from a directory which camera's raw photo this is.
 func (t *tiffFile) recognize(d directory) error {
-	if e, ok := d[tagMake]; ok && t.make == "" && e.kind == 2 && e.count > 0 {
+	if e, ok := d.tags[tagMake]; ok && t.make == "" && e.kind == 2 && e.count > 0 {
 		p := make([]byte, min(e.count, 64))
 		if t.get(p, e.at, "the maker's name") == nil {
 			t.make = strings.ToUpper(strings.TrimRight(string(p), "\x00 "))
 		}
 	}
-	if _, ok := d[tagDNGVersion]; ok {
+	if _, ok := d.tags[tagDNGVersion]; ok {
 		t.raw, t.c.found.Type = true, "image/x-adobe-dng"
 		return nil
 	}
@@ -204,34 +249,34 @@ func (t *tiffFile) recognize(d directory) error {
 }
 
 // directory reads one IFD and the offset of the next.
-func (t *tiffFile) directory(at int64) (directory, int64, error) {
+func (t *tiffFile) directory(at int64) (d directory, next int64, err error) {
 	countBytes, entryBytes, offsetBytes := int64(2), int64(12), int64(4)
 	if t.big {
 		countBytes, entryBytes, offsetBytes = 8, 20, 8
 	}
 	var p [20]byte
 	if err := t.get(p[:countBytes], at, "a directory"); err != nil {
-		return nil, 0, err
+		return d, 0, err
 	}
 	n := int64(t.order.Uint16(p[:]))
 	if t.big {
 		n = int64(t.order.Uint64(p[:]))
 	}
 	if n < 0 || n > maxEntries {
-		return nil, 0, corruptf("its directory at byte %s is said to have %s entries", figures.Of(at), figures.Of(uint64(n)))
+		return d, 0, corruptf("its directory at byte %s is said to have %s entries", figures.Of(at), figures.Of(uint64(n)))
 	}
-	d := directory{}
+	d.tags = map[uint16]entry{}
 	at += countBytes
 	for ; n > 0; n-- {
 		if err := t.get(p[:entryBytes], at, "a directory"); err != nil {
-			return nil, 0, err
+			return d, 0, err
 		}
 		e := entry{kind: t.order.Uint16(p[2:]), count: int64(t.order.Uint32(p[4:])), at: at + 8}
 		if t.big {
 			e.count, e.at = int64(t.order.Uint64(p[4:])), at+12
 		}
 		size := typeBytes(e.kind)
-		if e.count < 0 || e.count > t.c.size {
+		if e.count < 0 || e.count > 1<<56 {
 			size, e.at = 0, -1 // can't be in the file; matters only when it is asked for
 		}
 		if size*e.count > offsetBytes {
@@ -240,30 +285,24 @@ func (t *tiffFile) directory(at int64) (directory, int64, error) {
 				e.at = int64(t.order.Uint64(p[12:]))
 			}
 		}
-		if tag := t.order.Uint16(p[:]); d[tag].kind == 0 {
-			d[tag] = e
+		tag := t.order.Uint16(p[:])
+		if _, again := d.tags[tag]; !again && followed(tag) {
+			d.tags[tag] = e
+		}
+		// Writers put values behind the picture, where a cut takes them first.
+		if n := typeBytes(e.kind) * e.count; d.outside == nil && (e.at < 0 || n > t.c.size-e.at) {
+			d.outside = t.outside("the value of tag "+strconv.Itoa(int(tag)), e.at, n)
 		}
 		at += entryBytes
 	}
 	clear(p[:])
 	if err := t.get(p[:offsetBytes], at, "a directory's end"); err != nil {
-		return nil, 0, err
+		return d, 0, err
 	}
 	if t.big {
 		return d, int64(t.order.Uint64(p[:])), nil
 	}
 	return d, int64(t.order.Uint32(p[:])), nil
-}
-
-// inside checks that the values of all entries lie in the file: writers put them
-// behind the picture, where a cut takes them first.
-func (t *tiffFile) inside(d directory) error {
-	for tag, e := range d {
-		if n := typeBytes(e.kind) * e.count; e.at < 0 || n > t.c.size-e.at {
-			return t.outside("the value of tag "+strconv.Itoa(int(tag)), e.at, n)
-		}
-	}
-	return nil
 }
 
 // typeBytes is the size of one value (TIFF 6.0 section 2; BigTIFF adds 16 to 18).
@@ -313,7 +352,7 @@ func (t *tiffFile) value(e entry, i int64, what string) (int64, error) {
 
 // number reads an entry's first value, or what stands for an entry that is not there.
 func (t *tiffFile) number(d directory, tag uint16, absent int64) (int64, error) {
-	e, ok := d[tag]
+	e, ok := d.tags[tag]
 	if !ok {
 		return absent, nil
 	}

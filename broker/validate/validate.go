@@ -4,6 +4,8 @@
 // JPEG, PNG, TIFF and WebP are proven by decoding every coded bit (TIFF as far as
 // its compression is known here); HEIF, AVIF and raw photos by their containers:
 // every part that is listed must lie in the file. Facts.Proof tells which it was.
+// The rows that a proof decodes make a thumbnail on their way; where it decodes
+// none, the embedded previews do.
 //
 // Image reads the object once from its first to its last byte (formats whose
 // index lies elsewhere add a few ranged reads), computes SHA-1 and CRC-32 on the
@@ -38,4 +40,5 @@ type Want struct {
 	MaxObject int64              // bytes; 0: no limit
 	MaxPixels int64              // width times height; 0: no limit
 	Budget    *Budget            // nil: no limit
+	Thumb     bool               // make a thumbnail (Verdict.Thumb) of what is sound
 }

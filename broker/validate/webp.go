@@ -4,19 +4,33 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"image"
 	"io"
 
 	"golang.org/x/image/vp8"
-	"golang.org/x/image/vp8l"
 
 	"github.com/uploadbroker/uploadbroker/broker"
 	"github.com/uploadbroker/uploadbroker/broker/validate/internal/figures"
+	"github.com/uploadbroker/uploadbroker/broker/validate/internal/vp8l"
 )
 
-// webp proves a WebP file (RFC 9649): the RIFF container, chunk by chunk, and the
-// picture by decoding it. VP8's arithmetic coding takes nearly any bits for a
-// picture: damage inside it that leaves the length alone is seen by the sha1 only.
-// Of animations the container is proven.
+// maxVP8Bytes bounds a lossy picture's data, which is held: its parts interleave.
+const maxVP8Bytes = 12 << 20
+
+// webpWalk is the walk over a WebP file (RFC 9649): the RIFF container, chunk by
+// chunk, and each picture by decoding it. VP8's arithmetic coding takes nearly any
+// bits for a picture: damage inside it that leaves the length alone is seen by the
+// sha1 only.
+type webpWalk struct {
+	c             *check
+	end           int64 // of what the RIFF header or the frame covers
+	canvas        bool  // VP8X was there
+	width, height int   // of the present picture; 0: not known yet
+	alpha, done   bool  // the present picture's parts were there
+	frames        int   // of an animation
+	pixels        int64 // decoded in all
+}
+
 func (c *check) webp() error {
 	var h [12]byte
 	if err := c.in.full(h[:]); err != nil {
@@ -27,11 +41,26 @@ func (c *check) webp() error {
 		c.webpSize()
 		return truncatedf("the file ends after %s of %s bytes", figures.Of(c.size), figures.Of(end))
 	}
-	seen := map[string]bool{}
 	c.found.Proof = broker.ProofFull
+	w := &webpWalk{c: c, end: end}
+	if err := w.chunks(w.chunk); err != nil {
+		return err
+	}
+	if !w.done && w.frames == 0 {
+		return corruptf("it ends without a picture")
+	}
+	c.found.TrailingB = c.size - end
+	return nil
+}
+
+// chunks hands each chunk up to w.end to use, which may read of it, or not.
+func (w *webpWalk) chunks(use func(name string, n int64) error) error {
+	c := w.c
+	end := w.end
 	for c.in.off+8 <= end {
+		var h [8]byte
 		start := c.in.off
-		if err := c.in.full(h[:8]); err != nil {
+		if err := c.in.full(h[:]); err != nil {
 			return c.webpEnded(err)
 		}
 		name, n := string(h[:4]), int64(binary.LittleEndian.Uint32(h[4:]))
@@ -39,41 +68,90 @@ func (c *check) webp() error {
 		if next > end+1 { // some writers forget the last padding byte
 			return corruptf("its chunk %q at byte %s passes the picture's end", name, figures.Of(start))
 		}
-		var err error
-		first := !seen[name]
-		seen[name] = true
-		switch name {
-		case "VP8X":
-			err = c.webpCanvas(n)
-		case "VP8 ", "VP8L":
-			if first {
-				err = c.webpPicture(name, n, seen)
-			}
-		case "ALPH":
-			if first {
-				err = c.webpAlpha(n)
-			}
-		case "ANMF":
-			c.structureOnly("an animation: only its container was checked")
-		case "EXIF":
-			if n <= maxExifBytes && c.exif == nil {
-				block := make([]byte, n)
-				err = c.in.full(block)
-				// Some writers put JPEG's own introduction before it.
-				c.exif = append(c.exif, bytes.TrimPrefix(block, []byte("Exif\x00\x00")))
-			}
-		}
-		if err != nil {
+		if err := use(name, n); err != nil {
 			return err
 		}
 		if err := c.in.skip(min(next, c.size) - c.in.off); err != nil {
 			return c.webpEnded(err)
 		}
 	}
-	if !seen["VP8 "] && !seen["VP8L"] && !seen["ANMF"] {
-		return corruptf("it ends without a picture")
+	return nil
+}
+
+// chunk reads one of the file's chunks.
+func (w *webpWalk) chunk(name string, n int64) error {
+	c := w.c
+	switch name {
+	case "VP8X":
+		w.canvas = true
+		return w.readCanvas(n)
+	case "VP8 ", "VP8L", "ALPH":
+		return w.part(name, n)
+	case "ANMF":
+		return w.frame(n)
+	case "EXIF":
+		if n <= maxExifBytes && c.exif == nil {
+			block := make([]byte, n)
+			if err := c.in.full(block); err != nil {
+				return c.webpEnded(err)
+			}
+			// Some writers put JPEG's own introduction before it.
+			c.exif = append(c.exif, bytes.TrimPrefix(block, []byte("Exif\x00\x00")))
+		}
+	case "XMP ", "ICCP":
+		if n > maxXMPBytes || name == "XMP " && c.xmp != nil || name == "ICCP" && (c.thumb.icc != nil || !c.want.Thumb) {
+			return nil
+		}
+		block := make([]byte, n)
+		if err := c.in.full(block); err != nil {
+			return c.webpEnded(err)
+		}
+		if name == "XMP " {
+			c.xmp = append(c.xmp, block)
+		} else {
+			c.thumb.icc = block
+		}
 	}
-	c.found.TrailingB = c.size - end
+	return nil
+}
+
+// part reads a chunk of a still picture, or of a frame. Only the first of each
+// kind counts.
+func (w *webpWalk) part(name string, n int64) error {
+	switch {
+	case name == "ALPH" && !w.alpha && !w.done:
+		w.alpha = true
+		return w.readAlpha(n)
+	case (name == "VP8 " || name == "VP8L") && !w.done:
+		w.done = true
+		return w.picture(name, n)
+	}
+	return nil
+}
+
+// frame reads one of an animation (section 2.7.1.1).
+func (w *webpWalk) frame(n int64) error {
+	c := w.c
+	var h [16]byte
+	if n < 16 || !w.canvas {
+		return corruptf("its frame at byte %s has only %s bytes, or comes before the canvas", figures.Of(c.in.off), figures.Of(n))
+	}
+	if err := c.in.full(h[:]); err != nil {
+		return c.webpEnded(err)
+	}
+	x, y := 2*le24(h[:]), 2*le24(h[3:])
+	f := &webpWalk{c: c, end: c.in.off + n - 16, canvas: true, width: 1 + le24(h[6:]), height: 1 + le24(h[9:]),
+		frames: 1 + w.frames, pixels: w.pixels}
+	if x+f.width > c.found.Width || y+f.height > c.found.Height {
+		return corruptf("its frame %d, %s x %s pixels, does not fit its canvas", f.frames, figures.Of(f.width), figures.Of(f.height))
+	}
+	if err := f.chunks(f.part); err != nil {
+		return err
+	}
+	if !f.done {
+		return corruptf("its frame %d has no picture", f.frames)
+	}
+	w.frames, w.pixels = f.frames, f.pixels
 	return nil
 }
 
@@ -114,17 +192,21 @@ func vp8lSize(p []byte) (width, height int) {
 	return int(bits&0x3FFF) + 1, int(bits>>14&0x3FFF) + 1
 }
 
-func (c *check) webpCanvas(n int64) error {
+// readCanvas reads VP8X.
+func (w *webpWalk) readCanvas(n int64) error {
+	c := w.c
 	p := c.in.peek(10)
 	if n < 10 || len(p) < 10 {
 		return corruptf("its VP8X chunk has %s bytes, not 10", figures.Of(n))
 	}
-	c.found.Width, c.found.Height = 1+le24(p[4:]), 1+le24(p[7:])
-	return c.pixels(int64(c.found.Width), int64(c.found.Height))
+	w.width, w.height = 1+le24(p[4:]), 1+le24(p[7:])
+	c.found.Width, c.found.Height = w.width, w.height
+	return c.pixels(int64(w.width), int64(w.height))
 }
 
-// webpPicture decodes the picture chunk of n bytes.
-func (c *check) webpPicture(name string, n int64, seen map[string]bool) error {
+// picture proves the picture in a chunk of n bytes.
+func (w *webpWalk) picture(name string, n int64) error {
+	c := w.c
 	p := c.in.peek(10)
 	if n < 10 || len(p) < 10 {
 		return corruptf("its picture chunk has only %s bytes", figures.Of(n))
@@ -139,95 +221,94 @@ func (c *check) webpPicture(name string, n int64, seen map[string]bool) error {
 	} else if p[0] != 0x2F {
 		return corruptf("its picture does not begin with the mark of a lossless one")
 	}
-	if seen["VP8X"] && (width != c.found.Width || height != c.found.Height) {
+	if w.canvas && (width != w.width || height != w.height) {
 		return corruptf("its picture is %s x %s, its canvas %s x %s", figures.Of(width), figures.Of(height),
-			figures.Of(c.found.Width), figures.Of(c.found.Height))
+			figures.Of(w.width), figures.Of(w.height))
 	}
-	c.found.Width, c.found.Height = width, height
+	if w.frames == 0 {
+		c.found.Width, c.found.Height = width, height
+	}
 	if err := c.pixels(int64(width), int64(height)); err != nil {
 		return err
 	}
-	if !lossless && n >= 1<<24 {
-		c.structureOnly("the picture's data is larger than the decoder takes: only its container was checked")
-		return nil
-	}
-	if ok, err := c.webpReserve(width, height, n, lossless); !ok {
+	ok, err := w.granted(width, height, n, lossless)
+	if !ok {
 		return err
 	}
 	defer c.release()
-	r := &chunk{s: c.in, left: n}
-	var err error
+	paint := w.painter(width, height, lossless)
+	r := &chunkReader{s: c.in, left: n}
 	if lossless {
-		if _, err = vp8l.Decode(r); err == nil {
-			err = r.used()
+		o := vp8l.Options{Width: width, Height: height}
+		if paint != nil {
+			o.Row = paint.pixels
 		}
+		err = losslessFault(vp8l.Check(r, o))
 	} else {
 		d := vp8.NewDecoder()
 		d.Init(r, int(n))
 		if _, err = d.DecodeFrameHeader(); err == nil {
-			_, err = d.DecodeFrame()
+			var frame *image.YCbCr
+			if frame, err = d.DecodeFrame(); err == nil && paint != nil {
+				paint.frame(frame)
+			}
 		}
+	}
+	if errors.Is(err, vp8l.ErrTooMuch) {
+		c.structureOnly("its coding needs too much memory: only its container was checked")
+		return nil
 	}
 	if err != nil {
 		return corruptf("its picture data contradicts itself near byte %s (%s x %s pixels)", figures.Of(c.in.off),
 			figures.Of(width), figures.Of(height))
 	}
+	paint.done(c)
 	return nil
 }
 
-// chunk reads a chunk byte by byte, so that a decoder takes no more than it needs,
-// and what it left over can be counted.
-type chunk struct {
+// chunkReader reads so many bytes of the stream.
+type chunkReader struct {
 	s    *stream
 	left int64
-	head []byte // comes before it
 }
 
-func (r *chunk) ReadByte() (byte, error) {
-	if len(r.head) > 0 {
-		b := r.head[0]
-		r.head = r.head[1:]
-		return b, nil
-	}
+func (r *chunkReader) Read(p []byte) (int, error) {
 	if r.left == 0 {
 		return 0, io.EOF
 	}
-	r.left--
-	return r.s.ReadByte()
-}
-
-func (r *chunk) Read(p []byte) (int, error) {
-	if len(r.head) == 0 {
-		if r.left == 0 {
-			return 0, io.EOF
-		}
-		n, err := r.s.Read(p[:min(int64(len(p)), r.left)])
-		r.left -= int64(n)
-		return n, err
-	}
-	n := copy(p, r.head)
-	r.head = r.head[n:]
-	return n, nil
+	n, err := r.s.Read(p[:min(int64(len(p)), r.left)])
+	r.left -= int64(n)
+	return n, err
 }
 
 var errLeftOver = errors.New("bytes are left over")
 
-// used says whether a lossless picture took its chunk: damaged data often ends
-// early. A few bytes are an encoder's rounding.
-func (r *chunk) used() error {
-	if r.left > 8 {
+// losslessFault also says whether a lossless picture took its chunk: damaged data
+// often ends early. A few bytes are an encoder's rounding.
+func losslessFault(left int64, err error) error {
+	if err == nil && left > 8 {
 		return errLeftOver
 	}
-	return nil
+	return err
 }
 
-// webpReserve takes what the decoders hold: 4:2:0 samples and some figures a
-// macroblock, or two bitmaps of 4 bytes a pixel; the coded data comes on top.
-func (c *check) webpReserve(width, height int, n int64, lossless bool) (bool, error) {
+// granted says whether a picture may be decoded: its memory is there, and no
+// animation keeps the program busy for ever.
+func (w *webpWalk) granted(width, height int, n int64, lossless bool) (bool, error) {
+	c := w.c
 	pixels := int64(width+15) * int64(height+15)
-	need := 2*pixels + n
+	w.pixels += pixels
+	if most := c.want.MaxPixels; w.frames > 1 && most > 0 && w.pixels > most {
+		c.structureOnly("an animation of more than %s pixels: the frames from number %d on were not decoded", figures.Of(most), w.frames)
+		return false, nil
+	}
+	if !lossless && n > maxVP8Bytes {
+		c.structureOnly("the picture has more data than is held at once: only its container was checked")
+		return false, nil
+	}
+	need := 2*pixels + n // the library holds the frame
 	if lossless {
-		need = 9*pixels + n
+		need = min(9*pixels, 15<<20)
 	}
 	ok, err := c.reserve(need)
 	if !ok && err == nil {
@@ -236,12 +317,12 @@ func (c *check) webpReserve(width, height int, n int64, lossless bool) (bool, er
 	return ok, err
 }
 
-// webpAlpha proves an ALPH chunk (RFC 9649 section 2.7.1.2): raw, or coded as a
+// readAlpha proves an ALPH chunk (RFC 9649 section 2.7.1.2): raw, or coded as a
 // lossless picture without its head.
-func (c *check) webpAlpha(n int64) error {
-	width, height := c.found.Width, c.found.Height
+func (w *webpWalk) readAlpha(n int64) error {
+	c := w.c
 	p := c.in.peek(1)
-	if n < 1 || len(p) < 1 || width == 0 {
+	if n < 1 || len(p) < 1 || w.width == 0 {
 		return corruptf("its alpha chunk has only %s bytes, or comes before the canvas", figures.Of(n))
 	}
 	compression := p[0] & 3
@@ -250,28 +331,26 @@ func (c *check) webpAlpha(n int64) error {
 	}
 	switch compression {
 	case 0:
-		if n-1 < int64(width)*int64(height) {
-			return corruptf("its alpha chunk has %s bytes for %s pixels", figures.Of(n-1), figures.Of(width*height))
+		if n-1 < int64(w.width)*int64(w.height) {
+			return corruptf("its alpha chunk has %s bytes for %s pixels", figures.Of(n-1), figures.Of(w.width*w.height))
 		}
 		return nil
 	case 1:
-		if width > 1<<14 || height > 1<<14 {
-			return corruptf("its alpha chunk can't hold %s x %s pixels", figures.Of(width), figures.Of(height))
+		if w.width > 1<<14 || w.height > 1<<14 {
+			return corruptf("its alpha chunk can't hold %s x %s pixels", figures.Of(w.width), figures.Of(w.height))
 		}
 	default:
 		return corruptf("its alpha chunk names the compression %d", compression)
 	}
-	if ok, err := c.webpReserve(width, height, n, true); !ok {
+	ok, err := w.granted(w.width, w.height, n, true)
+	if !ok {
 		return err
 	}
 	defer c.release()
-	var head [5]byte
-	head[0] = 0x2F
-	binary.LittleEndian.PutUint32(head[1:], uint32(width-1)|uint32(height-1)<<14|1<<28)
-	r := &chunk{s: c.in, left: n - 1, head: head[:]}
-	_, err := vp8l.Decode(r)
-	if err == nil {
-		err = r.used()
+	err = losslessFault(vp8l.Check(&chunkReader{s: c.in, left: n - 1}, vp8l.Options{Width: w.width, Height: w.height, Bare: true}))
+	if errors.Is(err, vp8l.ErrTooMuch) {
+		c.structureOnly("the coding of its alpha needs too much memory: it was not decoded")
+		return nil
 	}
 	if err != nil {
 		return corruptf("its alpha data contradicts itself near byte %s", figures.Of(c.in.off))

@@ -158,6 +158,7 @@ func checkFile(ctx context.Context, f candidate, budget *validate.Budget) checke
 	r.Size = src.Size()
 	v, err := validate.Image(ctx, src, validate.Want{
 		Kind: broker.KindRecon, Name: f.path, Size: -1, MaxPixels: maxCheckPixels, Budget: budget,
+		Thumb: true, // made and dropped: a check does the worker's work, and costs what it costs
 	})
 	if err != nil {
 		r.Error = err.Error()
