@@ -51,7 +51,7 @@ func statusOf(code broker.Code) int {
 		return http.StatusUnauthorized
 	case broker.CodeNotAllowed:
 		return http.StatusForbidden
-	case broker.CodeNotFound, broker.CodeUnknownBucket:
+	case broker.CodeNotFound, broker.CodeNoThumbnail, broker.CodeUnknownBucket:
 		return http.StatusNotFound
 	case broker.CodeInvalid, broker.CodeInvalidName, broker.CodeInvalidSHA1, broker.CodeInvalidSize, broker.CodeInvalidType:
 		return http.StatusUnprocessableEntity

@@ -81,6 +81,9 @@ func (s *Images) copyOne(ctx context.Context, by Caller, place Bucket, src, img 
 		}
 	}
 	proven := copied.ETag == src.ETag && copied.SizeBytes == src.ProvenBytes
+	if proven { // otherwise its own verdict brings one
+		src.Facts.Thumb = s.copyThumb(ctx, place, src, img)
+	}
 	return s.Store.Copied(ctx, copied, src, proven, s.Now(), by)
 }
 

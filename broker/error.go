@@ -32,6 +32,7 @@ const (
 	CodeTooManyRequests Code = "too_many_requests" // slow down; try again after RetryAfter
 	CodeDenied          Code = "denied"            // a bucket refused our own credentials
 	CodeChanged         Code = "changed"           // the object is no longer the one asked for (If-Match)
+	CodeNoThumbnail     Code = "no_thumbnail"      // the image is there and has no thumbnail
 	CodeNotSupported    Code = "not_supported"     // this bucket or method can't do that
 )
 
@@ -41,7 +42,7 @@ func AllCodes() []Code {
 		CodeInternal, CodeUnavailable, CodeUnauthenticated, CodeNotAllowed, CodeNotFound,
 		CodeInvalid, CodeInvalidName, CodeInvalidSHA1, CodeInvalidSize, CodeInvalidType,
 		CodeTooLarge, CodeBatchTooLarge, CodeConflict, CodeUnknownBucket, CodeNoBucket,
-		CodeUndoEnded, CodeTooManyRequests, CodeDenied, CodeChanged, CodeNotSupported,
+		CodeUndoEnded, CodeTooManyRequests, CodeDenied, CodeChanged, CodeNoThumbnail, CodeNotSupported,
 	}
 }
 

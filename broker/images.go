@@ -169,6 +169,9 @@ type ImageStore interface {
 	History(ctx context.Context, imageID string) ([]HistoryEntry, error)
 	// RemoveImage performs EventRemove.
 	RemoveImage(ctx context.Context, projectID, id string, now, undoUntil time.Time, by Caller) error
+	// Accept performs EventAccept, if the image still is of that attempt and etag.
+	// moved is false when it did not move.
+	Accept(ctx context.Context, img Image, now time.Time, by Caller) (moved bool, err error)
 	// UndoRemoveImage performs EventUndo. CodeUndoEnded after its time,
 	// CodeConflict when another image with its sha1 has come since.
 	UndoRemoveImage(ctx context.Context, projectID, id string, now time.Time, by Caller) error

@@ -63,6 +63,10 @@ func TestCalls(t *testing.T) {
 	if im, err := b.c.UndoRemoveImage(ctx, p.ID, id); err != nil || im.State == client.StateRemoved {
 		t.Errorf("UndoRemoveImage: %+v %v", im, err)
 	}
+	var refused *client.Error
+	if _, err := b.c.AcceptImage(ctx, p.ID, id); !errors.As(err, &refused) || refused.Code != "conflict" {
+		t.Errorf("AcceptImage of one that is Uploading: %v", err)
+	}
 	page, err := b.c.Images(ctx, p.ID, "", client.Page{Limit: 3})
 	if err != nil || len(page.Images) != 3 || page.NextCursor == "" {
 		t.Errorf("Images: %+v %v", page, err)

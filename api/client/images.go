@@ -185,5 +185,13 @@ func (c *Client) UndoRemoveImage(ctx context.Context, pid, id string) (Image, er
 	return im, err
 }
 
+// AcceptImage keeps a damaged image: one that is Invalid, corrupt or truncated,
+// becomes Ready. The error of any other has the code conflict.
+func (c *Client) AcceptImage(ctx context.Context, pid, id string) (Image, error) {
+	var im Image
+	err := c.do(ctx, call{method: http.MethodPost, path: imagePath(pid, id) + "/accept", out: &im})
+	return im, err
+}
+
 func imagesPath(pid string) string    { return projectPath(pid) + "/images" }
 func imagePath(pid, id string) string { return imagesPath(pid) + "/" + url.PathEscape(id) }

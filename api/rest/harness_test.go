@@ -130,7 +130,7 @@ func open(t *testing.T, change ...func(*api.Options)) *fixture {
 		info = b.Info()
 		all = append(all, b)
 		places = append(places, broker.Bucket{
-			Symbol: info.Symbol, Display: info.Display, Cloud: info.Cloud, GrantTTL: info.GrantTTL, Drain: info.Drain, Signer: b,
+			Symbol: info.Symbol, Display: info.Display, Cloud: info.Cloud, GrantTTL: info.GrantTTL, Drain: info.Drain, Signer: b, Linker: b,
 		})
 	}
 	places = append(places, broker.Bucket{Symbol: sessions, Display: "Sessions", Cloud: broker.CloudOSS, GrantTTL: time.Hour})
@@ -215,6 +215,19 @@ func (f *fixture) newImage(t *testing.T, pid, content string) broker.Image {
 	return rs[0].Image
 }
 
+// sampleImage is one that the operation can do something with.
+func (f *fixture) sampleImage(t *testing.T, op operation, pid string) broker.Image {
+	t.Helper()
+	img := f.newImage(t, pid, "sample image")
+	switch op.ID {
+	case "acceptImage":
+		f.judge(t, img, broker.Reasonf(broker.ReasonTruncated, "so it is"))
+	case "imageThumbnail":
+		f.judge(t, img)
+	}
+	return img
+}
+
 // see makes an image Uploaded, as a look would.
 func (f *fixture) see(t *testing.T, img broker.Image) {
 	t.Helper()
@@ -230,11 +243,15 @@ func (f *fixture) see(t *testing.T, img broker.Image) {
 func (f *fixture) judge(t *testing.T, img broker.Image, reasons ...broker.Reason) {
 	t.Helper()
 	f.see(t, img)
+	var thumb *broker.ThumbFacts
+	if len(reasons) == 0 {
+		thumb = &broker.ThumbFacts{Width: 3, Height: 2, ETag: "t1"}
+	}
 	moved, err := f.store.Judge(t.Context(), postgres.Judging{
 		ValidateArgs: broker.ValidateArgs{ImageID: img.ID, Attempt: img.Attempt, ETag: "e1"}, Holder: "test",
 	}, broker.Verdict{
 		Reasons: reasons, SHA1: img.SHA1, CRC32: 7, Size: img.SizeBytes,
-		Facts: broker.Facts{Type: "image/jpeg", Proof: broker.ProofFull, Width: 30, Height: 20},
+		Facts: broker.Facts{Type: "image/jpeg", Proof: broker.ProofFull, Width: 30, Height: 20, Thumb: thumb},
 	}, time.Now())
 	if err != nil || !moved {
 		t.Fatalf("judged: %t, %v", moved, err)

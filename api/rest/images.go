@@ -6,6 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/uploadbroker/uploadbroker/api"
 	"github.com/uploadbroker/uploadbroker/broker"
 )
 
@@ -77,5 +78,30 @@ func (f *face) mountImages() {
 	}, broker.ScopeManage, func(ctx context.Context, by broker.Caller, in *ImagePath) (*imageBody, error) {
 		img, err := f.Images.Undo(ctx, by, in.PID, in.ID)
 		return &imageBody{image(img)}, err
+	})
+
+	add(f, huma.Operation{
+		OperationID: "acceptImage", Method: http.MethodPost, Path: "/v1/projects/{pid}/images/{id}/accept", Tags: []string{"images"},
+		Summary: "Keep a damaged image that can't be had again",
+		Description: "One that is Invalid, corrupt or truncated, becomes Ready as it is, with `accepted` and its reasons. " +
+			"Of any other image, and when its object was deleted, the answer is the code `conflict`. Accepting again answers the same. " +
+			"Other bytes that come later are judged anew.",
+	}, broker.ScopeManage, func(ctx context.Context, by broker.Caller, in *ImagePath) (*imageBody, error) {
+		img, err := f.Images.Accept(ctx, by, in.PID, in.ID)
+		return &imageBody{image(img)}, err
+	})
+
+	type link struct {
+		Location     string `header:"Location" doc:"Reads the thumbnail for ten minutes; whoever knows it can."`
+		CacheControl string `header:"Cache-Control" doc:"The answer may be kept for as long as the link surely works."`
+	}
+	add(f, huma.Operation{
+		OperationID: "imageThumbnail", Method: http.MethodGet, Path: "/v1/projects/{pid}/images/{id}/thumbnail", Tags: []string{"images"},
+		Summary: "A link to an image's thumbnail", DefaultStatus: http.StatusFound,
+		Description: "An upright JPEG of at most 640 pixels on its longer side, of an image that is Ready. " +
+			"facts.thumbnail tells of it; where there is none, the answer is 404 with the code `no_thumbnail`.",
+	}, broker.ScopeRead, func(ctx context.Context, by broker.Caller, in *ImagePath) (*link, error) {
+		url, err := f.Images.Thumbnail(ctx, by, in.PID, in.ID)
+		return &link{Location: api.Absolute(ctx, url), CacheControl: "private, max-age=300"}, err
 	})
 }

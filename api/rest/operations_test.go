@@ -100,6 +100,8 @@ func (o operation) success(t *testing.T) int {
 			found = http.StatusOK
 		case "201":
 			found = http.StatusCreated
+		case "302":
+			found = http.StatusFound
 		case "default":
 		default:
 			t.Fatalf("%s describes the status %s", o.ID, status)
@@ -138,6 +140,8 @@ func sampleBody(t *testing.T, o operation, imageID string) any {
 		"getImage":        nil,
 		"removeImage":     nil,
 		"undoRemoveImage": nil,
+		"acceptImage":     nil,
+		"imageThumbnail":  nil,
 		"listAudit":       nil,
 		"traceImage":      nil,
 		"nearestBuckets":  nil,
@@ -157,7 +161,7 @@ func TestEveryOperationIsReached(t *testing.T) {
 	answered := map[string]bool{}
 	for _, op := range f.operations(t) {
 		pid := f.newProject(t)
-		id := f.newImage(t, pid, "one").ID
+		id := f.sampleImage(t, op, pid).ID
 		a := f.call(t, f.secret, op.method, op.at(pid, id), sampleBody(t, op, id))
 		if a.op != op.ID {
 			t.Errorf("%s %s was answered by %q, not by %s", op.method, op.path, a.op, op.ID)

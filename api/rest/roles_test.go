@@ -93,7 +93,7 @@ func TestEveryOperationForEveryRole(t *testing.T) {
 	for _, op := range f.operations(t) {
 		t.Run(op.ID, func(t *testing.T) {
 			pid := f.newProject(t)
-			img := f.newImage(t, pid, "matrix")
+			img := f.sampleImage(t, op, pid)
 			roles := f.roles(t, o, pid)
 			var allowed []role
 			f.unchanged(t, "a refused call", func() {
@@ -124,7 +124,7 @@ func TestEveryOperationForEveryRole(t *testing.T) {
 				cells++
 				// Each on a project of its own: one role's removal is not the next one's.
 				pid := f.newProject(t)
-				img := f.newImage(t, pid, "matrix")
+				img := f.sampleImage(t, op, pid)
 				secret := r.secret
 				if r.tied {
 					_, secret = f.newKey(t, f.owner, broker.NewKey{Scopes: r.scopes, ProjectID: pid})

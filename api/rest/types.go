@@ -35,7 +35,7 @@ type Image struct {
 	Bucket     string     `json:"bucket,omitempty" doc:"Symbol of the bucket where the object lies; the first one seen decides." example:"HongKong"`
 	ETag       string     `json:"etag,omitempty" doc:"The object's, as its bucket tells; absent until one was seen."`
 	Reasons    []string   `json:"reasons,omitempty" nullable:"false" doc:"Why it is Invalid, each as code: sentence. The codes: expired, empty, size_mismatch, checksum_mismatch, truncated, corrupt, unsupported_format, too_many_pixels, too_large, unchecked." example:"[\"truncated: the scan ends after 1,204 of 2,250 rows\"]"`
-	Accepted   bool       `json:"accepted,omitempty" doc:"Ready by the owner's word although it is damaged."`
+	Accepted   bool       `json:"accepted,omitempty" doc:"Ready by the owner's word although it is damaged; its reasons tell how."`
 	ProvenSHA1 string     `json:"proven_sha1,omitempty" doc:"Of the bytes that were read, in hex."`
 	ProvenSize *int64     `json:"proven_size,omitempty" doc:"Bytes that were read."`
 	CRC32      string     `json:"crc32,omitempty" doc:"Of the bytes that were read: IEEE, 8 hex digits." example:"00000000"`
@@ -58,12 +58,15 @@ type Facts struct {
 	Taken     *time.Time `json:"taken,omitempty" doc:"The EXIF time; as UTC where the file names no zone."`
 	TakenZone bool       `json:"taken_zone,omitempty" doc:"Whether the file names the zone of taken."`
 	GPS       *GPS       `json:"gps,omitempty" doc:"Where it was taken."`
+	RelAltM   *float64   `json:"relative_alt_m,omitempty" doc:"Metres above take-off, of drones that write it." example:"60.1"`
+	Gimbal    *Gimbal    `json:"gimbal,omitempty" doc:"How the camera was turned, of drones that write it."`
 	Make      string     `json:"make,omitempty" doc:"Of the camera."`
 	Model     string     `json:"model,omitempty" doc:"Of the camera."`
 	Lens      string     `json:"lens,omitempty" doc:"Its model."`
 	FocalMM   float64    `json:"focal_mm,omitempty" doc:"Focal length in millimetres." example:"8.8"`
 	Orient    int        `json:"orientation,omitempty" doc:"EXIF orientation, 1 to 8." example:"1"`
 	TrailingB int64      `json:"trailing_bytes,omitempty" doc:"Bytes after the picture's own end."`
+	Thumbnail *Thumbnail `json:"thumbnail,omitempty" doc:"Of the thumbnail that …/images/{id}/thumbnail leads to; absent where there is none."`
 	Notes     []string   `json:"notes,omitempty" nullable:"false" doc:"Oddities, and image checks that did not count (projects of kind files)."`
 }
 
@@ -72,6 +75,19 @@ type GPS struct {
 	Lat float64  `json:"lat" doc:"Degrees (WGS 84), north positive." example:"22.302711"`
 	Lon float64  `json:"lon" doc:"Degrees (WGS 84), east positive." example:"114.177216"`
 	Alt *float64 `json:"alt,omitempty" doc:"Metres, where it is known."`
+}
+
+// Gimbal is an attitude against the horizon and north.
+type Gimbal struct {
+	Pitch float64 `json:"pitch" doc:"Degrees; -90 looks straight down." example:"-89.9"`
+	Roll  float64 `json:"roll" doc:"Degrees." example:"0"`
+	Yaw   float64 `json:"yaw" doc:"Degrees from north, clockwise." example:"41.2"`
+}
+
+// Thumbnail is a small upright picture, a JPEG.
+type Thumbnail struct {
+	Width  int `json:"width" doc:"Pixels." example:"640"`
+	Height int `json:"height" doc:"Pixels." example:"427"`
 }
 
 // ImageWithHistory is an image with its story.
@@ -166,10 +182,14 @@ func image(i broker.Image) *Image {
 }
 
 func facts(b broker.Facts) *Facts {
+	var thumb *Thumbnail
+	if b.Thumb != nil {
+		thumb = &Thumbnail{Width: b.Thumb.Width, Height: b.Thumb.Height}
+	}
 	return &Facts{
 		Type: b.Type, Declared: b.Declared, Proof: string(b.Proof), Width: b.Width, Height: b.Height, Taken: b.Taken,
-		TakenZone: b.TakenZone, GPS: (*GPS)(b.GPS), Make: b.Make, Model: b.Model, Lens: b.Lens, FocalMM: b.FocalMM,
-		Orient: b.Orient, TrailingB: b.TrailingB, Notes: b.Notes,
+		TakenZone: b.TakenZone, GPS: (*GPS)(b.GPS), RelAltM: b.RelAltM, Gimbal: (*Gimbal)(b.Gimbal), Make: b.Make, Model: b.Model, Lens: b.Lens, FocalMM: b.FocalMM,
+		Orient: b.Orient, TrailingB: b.TrailingB, Thumbnail: thumb, Notes: b.Notes,
 	}
 }
 

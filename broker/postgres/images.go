@@ -158,11 +158,11 @@ func (s *Store) whyNoUndo(ctx context.Context, q *sqlc.Queries, projectID, id st
 	return err
 }
 
-// Accept performs broker.EventAccept.
-func (s *Store) Accept(ctx context.Context, projectID, id string, now time.Time, by broker.Caller) (bool, error) {
+// Accept implements broker.ImageStore.
+func (s *Store) Accept(ctx context.Context, img broker.Image, now time.Time, by broker.Caller) (bool, error) {
 	n, err := s.q.AcceptImage(ctx, sqlc.AcceptImageParams{
-		ProjectID: projectID, ID: id, Now: now, FromStates: strs(broker.FromStates(broker.EventAccept)),
-		OwnerID: by.Owner.ID, KeyID: by.Key.ID,
+		ProjectID: img.ProjectID, ID: img.ID, Attempt: int32(img.Attempt), Etag: img.ETag, Now: now,
+		FromStates: strs(broker.FromStates(broker.EventAccept)), OwnerID: by.Owner.ID, KeyID: by.Key.ID,
 	})
 	return n > 0, wrap(err)
 }

@@ -108,7 +108,7 @@ func (f *fixture) do(ctx context.Context, projectID string, d deed) error {
 	case broker.EventUnchecked:
 		_, err = f.Unchecked(ctx, j, "nobody knows", now)
 	case broker.EventAccept:
-		_, err = f.Accept(ctx, projectID, img.ID, now, f.by)
+		_, err = f.Accept(ctx, img, now, f.by)
 	case broker.EventRecheck:
 		_, err = f.Recheck(ctx, img.ID, now, f.by)
 	case broker.EventRemove:

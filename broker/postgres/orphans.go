@@ -52,24 +52,42 @@ type File struct {
 	SpareUntil time.Time
 }
 
-// Files are a project's, by their names.
+// Thumb is what the database knows of the image that a thumbnail is of.
+type Thumb struct {
+	State   broker.State // StateNone: there is no such image
+	Attempt int
+	Bucket  string // where the image's object was seen; "": nowhere yet
+	Told    bool   // its facts tell of a thumbnail
+	Final   bool   // there was such an image, and its removal is over
+}
+
+// Files are a project's, by their names, and its thumbnails, by their images' ids.
 type Files struct {
 	Project ProjectFate
 	byName  map[string]File
+	thumbs  map[string]Thumb
+}
+
+// Names are what is asked of a project's prefix, and of that of its thumbnails.
+type Names struct {
+	Files  []string
+	Thumbs []string // ids of images
 }
 
 // Of is what is known of a name.
 func (f Files) Of(filename string) File { return f.byName[filename] }
 
-// Files tells what the database knows of these names below a project's prefix in
-// a bucket.
-func (s *Store) Files(ctx context.Context, projectID, bucket string, filenames []string, now time.Time) (Files, error) {
+// ThumbOf is what is known of the image with this id, for its thumbnail's sake.
+func (f Files) ThumbOf(imageID string) Thumb { return f.thumbs[imageID] }
+
+// Files tells what the database knows of these names in a bucket.
+func (s *Store) Files(ctx context.Context, projectID, bucket string, names Names, now time.Time) (Files, error) {
 	r, err := s.q.ProjectFate(ctx, projectID)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return Files{}, wrap(err)
 	}
 	fate := fateOf(err == nil, r.Removed, r.Final)
-	files, err := filesOf(ctx, s.q, fate, projectID, bucket, filenames, now)
+	files, err := filesOf(ctx, s.q, fate, projectID, bucket, names, now)
 	return files, wrap(err)
 }
 
@@ -85,12 +103,20 @@ func fateOf(known, removed, final bool) ProjectFate {
 	return ProjectLives
 }
 
-func filesOf(ctx context.Context, q *sqlc.Queries, fate ProjectFate, projectID, bucket string, filenames []string, now time.Time) (Files, error) {
-	files := Files{Project: fate, byName: make(map[string]File, len(filenames))}
-	if fate == ProjectUnknown || len(filenames) == 0 {
+func filesOf(ctx context.Context, q *sqlc.Queries, fate ProjectFate, projectID, bucket string, names Names, now time.Time) (Files, error) {
+	files := Files{Project: fate, byName: make(map[string]File, len(names.Files)), thumbs: make(map[string]Thumb, len(names.Thumbs))}
+	if fate == ProjectUnknown {
 		return files, nil
 	}
-	rows, err := q.FilesOfProject(ctx, sqlc.FilesOfProjectParams{ProjectID: projectID, Bucket: bucket, Filenames: filenames})
+	if len(names.Thumbs) > 0 {
+		if err := files.addThumbs(ctx, q, projectID, names.Thumbs); err != nil {
+			return files, err
+		}
+	}
+	if len(names.Files) == 0 {
+		return files, nil
+	}
+	rows, err := q.FilesOfProject(ctx, sqlc.FilesOfProjectParams{ProjectID: projectID, Bucket: bucket, Filenames: names.Files})
 	if err != nil {
 		return files, err
 	}
@@ -118,6 +144,16 @@ func filesOf(ctx context.Context, q *sqlc.Queries, fate ProjectFate, projectID, 
 		files.byName[r.Filename] = f
 	}
 	return files, err
+}
+
+func (f Files) addThumbs(ctx context.Context, q *sqlc.Queries, projectID string, ids []string) error {
+	rows, err := q.ThumbsOfProject(ctx, sqlc.ThumbsOfProjectParams{ProjectID: projectID, Ids: ids})
+	for _, r := range rows {
+		f.thumbs[r.ImageID] = Thumb{
+			State: broker.State(deref(r.State)), Attempt: int(deref(r.Attempt)), Bucket: deref(r.Bucket), Told: r.Told, Final: r.Final,
+		}
+	}
+	return err
 }
 
 // Swept is an object, or an upload in parts, that is to be deleted or was kept.
@@ -189,10 +225,10 @@ type Held struct {
 }
 
 // HoldGrants runs f while nobody can be granted anything in the project, which can't
-// be removed either: what f finds to be nobody's stays so until it returns. Its
-// context ends after 20 seconds, so that nobody waits for longer; should the
+// be removed either: what f finds to be nobody's stays so until it returns. Nor do
+// the images move that thumbnails are asked of. Its context ends after 20 seconds, so that nobody waits for longer; should the
 // process hang, the database lets go by itself. f may run again.
-func (s *Store) HoldGrants(ctx context.Context, projectID, bucket string, filenames []string, now time.Time, f func(context.Context, Held) error) error {
+func (s *Store) HoldGrants(ctx context.Context, projectID, bucket string, names Names, now time.Time, f func(context.Context, Held) error) error {
 	return s.inTx(ctx, func(_ pgx.Tx, q *sqlc.Queries) error {
 		if err := q.EndWhenIdle(ctx, strconv.FormatInt(holdGrants.Milliseconds(), 10)); err != nil {
 			return err
@@ -203,7 +239,12 @@ func (s *Store) HoldGrants(ctx context.Context, projectID, bucket string, filena
 		}
 		ctx, cancel := context.WithTimeout(ctx, holdGrants)
 		defer cancel()
-		files, err := filesOf(ctx, q, fateOf(known, r.Removed, r.Final), projectID, bucket, filenames, now)
+		if len(names.Thumbs) > 0 {
+			if err := q.LockImages(ctx, sqlc.LockImagesParams{ProjectID: projectID, Ids: names.Thumbs}); err != nil {
+				return err
+			}
+		}
+		files, err := filesOf(ctx, q, fateOf(known, r.Removed, r.Final), projectID, bucket, names, now)
 		if err != nil {
 			return err
 		}

@@ -230,7 +230,8 @@ func TestPlacesOfARemovedImage(t *testing.T) {
 		places = append(places, pl.Bucket+" "+pl.Key)
 	}
 	slices.Sort(places)
-	want := []string{"A " + first.Key(), "B " + first.Key(), "C " + second.Key()}
+	thumb := broker.ThumbKey(p.ID, first.ID)
+	want := []string{"A " + first.Key(), "A " + thumb, "B " + first.Key(), "B " + thumb, "C " + second.Key(), "C " + thumb}
 	if !slices.Equal(places, want) {
 		t.Errorf("its places are %q, want %q", places, want)
 	}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,7 +20,7 @@ type Place struct {
 // RemovedImage is an image whose objects are to be deleted.
 type RemovedImage struct {
 	ID        string
-	Places    []Place   // every key that a grant of it ever named
+	Places    []Place   // every key that a grant of it ever named, and its thumbnail's in each of these buckets
 	GrantsEnd time.Time // until when somebody may still write there
 }
 
@@ -38,6 +39,10 @@ func (s *Store) ClaimRemovedImages(ctx context.Context, now time.Time, max int) 
 			return nil, wrap(err)
 		}
 		for _, p := range places {
+			thumb := Place{Bucket: p.Bucket, Key: broker.ThumbKey(r.ProjectID, r.ID)}
+			if !slices.Contains(removed[i].Places, thumb) {
+				removed[i].Places = append(removed[i].Places, thumb)
+			}
 			removed[i].Places = append(removed[i].Places, Place{Bucket: p.Bucket, Key: r.ProjectID + "/" + p.Filename})
 		}
 	}

@@ -83,6 +83,9 @@ func (w *Worker) compare(ctx context.Context, projectID, symbol string, sweep bo
 	if !sweep {
 		return moved, nil
 	}
+	if _, err := w.sweepThumbs(ctx, b, projectID); err != nil {
+		return moved, err
+	}
 	_, err := w.sweepMultiparts(ctx, b, projectID)
 	return moved, err
 }

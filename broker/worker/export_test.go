@@ -10,6 +10,7 @@ import (
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/uploadbroker/uploadbroker/broker"
+	"github.com/uploadbroker/uploadbroker/broker/validate"
 )
 
 // jobs numbers the jobs: each is a holder of its own.
@@ -68,3 +69,20 @@ func (w *Worker) LookAtDue(ctx context.Context) error {
 
 // ForgetTrouble takes every bucket for a good one again.
 func (w *Worker) ForgetTrouble() { w.trouble = newTrouble(w.Now) }
+
+// ResumeAfter shortens the pause before a read that broke off goes on.
+func (w *Worker) ResumeAfter(d time.Duration) { w.firstPause = d }
+
+// ResumeTries is how often in a row a read may go on without progress.
+const ResumeTries = resumeTries
+
+// JudgeBy changes what the validator says.
+func (w *Worker) JudgeBy(change func(context.Context, *broker.Verdict)) {
+	w.image = func(ctx context.Context, src validate.Source, want validate.Want) (broker.Verdict, error) {
+		v, err := validate.Image(ctx, src, want)
+		if err == nil {
+			change(ctx, &v)
+		}
+		return v, err
+	}
+}

@@ -80,6 +80,13 @@ func (d *faultyDriver) List(ctx context.Context, prefix, after string, max int) 
 	return d.Bucket.List(ctx, prefix, after, max)
 }
 
+func (d *faultyDriver) Put(ctx context.Context, key string, body io.Reader, opts storage.PutOptions) (storage.Object, error) {
+	if err := d.enter("put", key); err != nil {
+		return storage.Object{}, err
+	}
+	return d.Bucket.Put(ctx, key, body, opts)
+}
+
 func (d *faultyDriver) Delete(ctx context.Context, key string) error {
 	if err := d.enter("delete", key); err != nil {
 		return err

@@ -116,7 +116,7 @@ func (w *Worker) fetchHeld(ctx context.Context, img broker.Image, url string, bu
 	holding := make(chan struct{})
 	go func() {
 		defer close(holding)
-		w.keepLease(ctx, cancel, j, &watchedSource{}, nil)
+		w.keepLease(ctx, cancel, j, &checkedSource{}, nil)
 	}()
 	defer func() {
 		cancel(nil)

@@ -32,7 +32,16 @@ var gateway struct {
 	buckets atomic.Int64
 }
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	if spec := os.Getenv(beS3); spec != "" {
+		if err := s3Main(spec); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "uploadbroker-worker-")

@@ -24,7 +24,7 @@ type Retention struct {
 type OrphanClass string
 
 // The classes. The worker sweeps by itself what rows prove to be over: Invalid,
-// Ended and Multipart. A database that was restored from yesterday's backup knows
+// Ended, Multipart and Thumb. A database that was restored from yesterday's backup knows
 // nothing of today's photos, which then are Strays, so that those go only when an
 // operator says so; so do those Elsewhere.
 const (
@@ -35,6 +35,7 @@ const (
 	OrphanElsewhere OrphanClass = "ELSEWHERE" // of an image that has its object in another bucket
 	OrphanForeign   OrphanClass = "FOREIGN"   // below a project that this database never had: perhaps another installation's
 	OrphanMultipart OrphanClass = "MULTIPART" // an upload in parts that was begun and not finished
+	OrphanThumb     OrphanClass = "THUMB"     // the thumbnail of an image that is gone, is not Ready, or tells of none
 )
 
 // Orphan is an object, or an upload in parts, that serves no image. Those that are
@@ -53,6 +54,8 @@ type Orphan struct {
 	DueAt     time.Time // when it may be swept; zero: never
 
 	projectID, filename string
+	thumb               bool   // below the prefix of its project's thumbnails
+	thumbOf             string // the image that its key names
 	etag                string
 	uploadID            string // of a multipart
 }
@@ -65,7 +68,7 @@ func (o Orphan) UploadID() string { return o.uploadID }
 
 // byItself reports whether the worker sweeps the class unasked.
 func (c OrphanClass) byItself() bool {
-	return c == OrphanInvalid || c == OrphanEnded || c == OrphanMultipart
+	return c == OrphanInvalid || c == OrphanEnded || c == OrphanMultipart || c == OrphanThumb
 }
 
 // classify says what is amiss with an object below a project's prefix. It fills
@@ -87,6 +90,8 @@ func (r Retention) classify(o Orphan, files postgres.Files) Orphan {
 	case files.Project == postgres.ProjectFinal:
 		o.Class, o.Why = OrphanStray, "its project was removed"
 		o.DueAt = r.due(o, r.Orphans)
+	case o.thumb:
+		return r.classifyThumb(o, files.ThumbOf(o.thumbOf))
 	case f.State == broker.StateRemoved:
 		o.Class = OrphanNone
 	case f.ImageID != "" && !here:
@@ -115,6 +120,37 @@ func (r Retention) classify(o Orphan, files postgres.Files) Orphan {
 	return o
 }
 
+// classifyThumb is classify for what lies where a living project's thumbnails do.
+// While an image is Uploaded, its verdict may be on its way: the thumbnail is
+// stored first.
+func (r Retention) classifyThumb(o Orphan, t postgres.Thumb) Orphan {
+	here := t.Bucket == "" || t.Bucket == o.Bucket
+	switch {
+	case o.thumbOf == "":
+		o.Class, o.Why = OrphanStray, "no thumbnail is called so"
+	case t.State == broker.StateNone && !t.Final:
+		o.Class, o.Why = OrphanStray, "no image has this id"
+	case t.State == broker.StateRemoved,
+		t.State == broker.StateUploaded && here,
+		t.State == broker.StateReady && here && t.Told:
+		o.Class = OrphanNone
+		return o
+	case t.Final:
+		o.Class, o.Why = OrphanThumb, "its image is gone"
+	case !here:
+		o.Class, o.Why = OrphanThumb, "its image has its object in "+t.Bucket
+	case t.State == broker.StateReady:
+		o.Class, o.Why = OrphanThumb, "its image tells of no thumbnail"
+	default:
+		o.Class, o.Why = OrphanThumb, "its image is "+string(t.State)
+	}
+	if o.Class == OrphanThumb {
+		o.ImageID, o.Attempt = o.thumbOf, t.Attempt
+	}
+	o.DueAt = r.due(o, r.Orphans)
+	return o
+}
+
 // due is the latest of some times and the end of the object's own retention.
 func (r Retention) due(o Orphan, kept time.Duration, others ...time.Time) time.Time {
 	if kept <= 0 || storage.CheckKey(o.Key) != nil { // a name that no bucket is asked for
@@ -139,6 +175,9 @@ func (w *Worker) Orphans(ctx context.Context, b *storage.Bucket, found func(Orph
 		if err := s.objects(ctx, string(first), s.projects); err != nil {
 			return err
 		}
+	}
+	if err := s.objects(ctx, broker.ThumbPrefix(""), s.projects); err != nil {
+		return err
 	}
 	for _, prefix := range storage.OwnPrefixes() {
 		if err := s.objects(ctx, prefix, s.own); err != nil {
@@ -200,6 +239,8 @@ func (w *Worker) orphan(b *storage.Bucket, obj storage.Object) Orphan {
 	}
 	if id, filename, ok := strings.Cut(obj.Key, "/"); ok && broker.IsID(id) {
 		o.projectID, o.filename = id, filename
+	} else if id, image, ok := broker.ParseThumbKey(obj.Key); ok {
+		o.projectID, o.thumbOf, o.thumb = id, image, true
 	}
 	return o
 }
@@ -251,10 +292,14 @@ func (s *search) project(ctx context.Context, id string, part []Orphan) error {
 }
 
 func (s *search) addForeign(o Orphan) {
-	all := s.foreign[o.projectID]
+	prefix := o.projectID + "/"
+	if o.thumb {
+		prefix = broker.ThumbPrefix(o.projectID)
+	}
+	all := s.foreign[prefix]
 	if all == nil {
-		all = &Orphan{Bucket: o.Bucket, Class: OrphanForeign, Key: o.projectID + "/", Why: o.Why}
-		s.foreign[o.projectID] = all
+		all = &Orphan{Bucket: o.Bucket, Class: OrphanForeign, Key: prefix, Why: o.Why}
+		s.foreign[prefix] = all
 	}
 	all.Objects++
 	all.SizeBytes += max(o.SizeBytes, 0)
@@ -300,7 +345,7 @@ func (s *search) multiparts(ctx context.Context, ups []storage.Multipart) error 
 
 // classify asks the database about objects of one project.
 func (w *Worker) classify(ctx context.Context, b *storage.Bucket, projectID string, objects []Orphan) ([]Orphan, error) {
-	files, err := w.Store.Files(ctx, projectID, b.Info().Symbol, filenamesOf(objects), w.Now())
+	files, err := w.Store.Files(ctx, projectID, b.Info().Symbol, namesOf(objects), w.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -311,14 +356,19 @@ func (w *Worker) classify(ctx context.Context, b *storage.Bucket, projectID stri
 	return classified, nil
 }
 
-// filenamesOf names each file once.
-func filenamesOf(objects []Orphan) []string {
-	names := make([]string, len(objects))
-	for i, o := range objects {
-		names[i] = o.filename
+// namesOf names each file and thumbnail once.
+func namesOf(objects []Orphan) (names postgres.Names) {
+	for _, o := range objects {
+		switch {
+		case !o.thumb:
+			names.Files = append(names.Files, o.filename)
+		case o.thumbOf != "":
+			names.Thumbs = append(names.Thumbs, o.thumbOf)
+		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	slices.Sort(names.Files)
+	slices.Sort(names.Thumbs)
+	return postgres.Names{Files: slices.Compact(names.Files), Thumbs: slices.Compact(names.Thumbs)}
 }
 
 // sweepPage deletes, of the objects of one project that a LIST told of, those that
@@ -329,6 +379,25 @@ func (w *Worker) sweepPage(ctx context.Context, b *storage.Bucket, projectID str
 		page[i] = w.orphan(b, obj)
 	}
 	return w.sweepOf(ctx, b, projectID, page)
+}
+
+// sweepThumbs deletes the thumbnails of one project that rows prove to be over and
+// whose retention has passed.
+func (w *Worker) sweepThumbs(ctx context.Context, b *storage.Bucket, projectID string) (swept int, err error) {
+	if w.Retention.Orphans <= 0 {
+		return 0, nil
+	}
+	for after := ""; ; {
+		page, err := b.List(ctx, broker.ThumbPrefix(projectID), after, listPage)
+		if err != nil || len(page) == 0 {
+			return swept, err
+		}
+		after = page[len(page)-1].Key
+		n, err := w.sweepPage(ctx, b, projectID, page)
+		if swept += n; err != nil || len(page) < listPage {
+			return swept, err
+		}
+	}
 }
 
 // sweepMultiparts ends the uploads in parts of one project that were begun longer

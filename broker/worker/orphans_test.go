@@ -360,10 +360,10 @@ func TestSweepIsAudited(t *testing.T) {
 	}
 	// Of the same damaged image, all but the object would do.
 	w.exec(t, `UPDATE images SET reasons = '{corrupt: x}' WHERE id = $1`, img.ID)
-	_, _ = w.store.Accept(t.Context(), p.ID, img.ID, w.clock.now(), w.by)
+	_, _ = w.store.Accept(t.Context(), img, w.clock.now(), w.by)
 	w.wantState(t, img, broker.StateInvalid, broker.ReasonCorrupt)
 	w.exec(t, `UPDATE images SET swept_at = NULL WHERE id = $1`, img.ID)
-	if _, err := w.store.Accept(t.Context(), p.ID, img.ID, w.clock.now(), w.by); err != nil {
+	if _, err := w.store.Accept(t.Context(), img, w.clock.now(), w.by); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.image(t, img); got.State != broker.StateReady {
@@ -383,7 +383,7 @@ func TestListingsGrowOld(t *testing.T) {
 		},
 		"accepted": func(t *testing.T, w *world, img broker.Image) {
 			w.exec(t, `UPDATE images SET reasons = '{corrupt: x}' WHERE id = $1`, img.ID)
-			if _, err := w.store.Accept(t.Context(), img.ProjectID, img.ID, w.clock.now(), w.by); err != nil {
+			if _, err := w.store.Accept(t.Context(), img, w.clock.now(), w.by); err != nil {
 				t.Fatal(err)
 			}
 		},

@@ -78,6 +78,11 @@ func (w *Worker) sweepRemovedProjects(ctx context.Context) error {
 			// What a slow bucket does not get done is done at the next sweep.
 			bounded, cancel := context.WithTimeout(ctx, removalTime)
 			n, err := w.empty(bounded, b, p.ID+"/")
+			if err == nil {
+				var thumbs int
+				thumbs, err = w.empty(bounded, b, broker.ThumbPrefix(p.ID))
+				n += thumbs
+			}
 			cancel()
 			found += n
 			if err != nil {

@@ -36,10 +36,17 @@ func (w *Worker) SweepOrphans(ctx context.Context, b *storage.Bucket, orphans []
 	due := slices.DeleteFunc(slices.Clone(orphans), func(o Orphan) bool {
 		return o.Class == OrphanNone || o.Class == OrphanForeign || !o.Due(now)
 	})
-	slices.SortStableFunc(due, func(x, y Orphan) int { return cmp.Compare(x.projectID, y.projectID) })
+	slices.SortStableFunc(due, func(x, y Orphan) int {
+		if by := cmp.Compare(x.projectID, y.projectID); by != 0 || x.thumb == y.thumb {
+			return by
+		} else if x.thumb { // apart: their images are locked all together
+			return 1
+		}
+		return -1
+	})
 	for len(due) > 0 {
 		n := 1
-		for n < min(len(due), sweepBatch) && due[n].projectID == due[0].projectID {
+		for n < min(len(due), sweepBatch) && due[n].projectID == due[0].projectID && due[n].thumb == due[0].thumb {
 			n++
 		}
 		done, err := w.sweepBatch(ctx, b, due[:n])
@@ -93,7 +100,7 @@ func (w *Worker) sweepBatch(ctx context.Context, b *storage.Bucket, batch []Orph
 	// runs again.
 	var failed error
 	projectID := batch[0].projectID
-	err = w.Store.HoldGrants(ctx, projectID, b.Info().Symbol, filenamesOf(batch), now, func(ctx context.Context, h postgres.Held) error {
+	err = w.Store.HoldGrants(ctx, projectID, b.Info().Symbol, namesOf(batch), now, func(ctx context.Context, h postgres.Held) error {
 		if err := w.recheck(ctx, h, projectID, items, now); err != nil {
 			return err
 		}
@@ -145,6 +152,7 @@ func (o Orphan) unclassified() Orphan {
 	return Orphan{
 		Bucket: o.Bucket, Key: o.Key, Objects: o.Objects, SizeBytes: o.SizeBytes, Modified: o.Modified,
 		projectID: o.projectID, filename: o.filename, etag: o.etag, uploadID: o.uploadID,
+		thumb: o.thumb, thumbOf: o.thumbOf,
 	}
 }
 

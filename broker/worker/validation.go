@@ -139,7 +139,11 @@ func (w *Worker) validate(ctx context.Context, j postgres.Judging, slot *slot) e
 	w.trouble.end(img.Bucket, err)
 	switch {
 	case err == nil:
-		_, err = w.Store.Judge(ctx, j, verdict, w.Now())
+		w.storeThumb(ctx, img, j, &verdict, slot)
+		moved, err := w.Store.Judge(ctx, j, verdict, w.Now())
+		if err == nil && !moved {
+			w.dropThumb(ctx, img, verdict)
+		}
 		return err
 	case errors.Is(ctx.Err(), context.Canceled):
 		return err
@@ -206,9 +210,9 @@ func (w *Worker) judge(ctx context.Context, img broker.Image, kind broker.Projec
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	src := &watchedSource{
+	src := &checkedSource{
 		Source: storage.NewSource(bucket, storage.Object{Key: img.Key(), SizeBytes: img.ObjectBytes, ETag: img.ETag}),
-		now:    w.Now, ctx: ctx, slot: slot,
+		now:    w.Now, ctx: ctx, slot: slot, first: w.firstPause,
 	}
 	extending := make(chan struct{})
 	go func() {
@@ -217,7 +221,7 @@ func (w *Worker) judge(ctx context.Context, img broker.Image, kind broker.Projec
 	}()
 	verdict, err := w.check(ctx, src, validate.Want{
 		Kind: kind, Name: img.Name, Type: img.Type, SHA1: img.SHA1, Size: img.SizeBytes,
-		MaxObject: w.MaxObject, MaxPixels: w.MaxPixels, Budget: w.Budget,
+		MaxObject: w.MaxObject, MaxPixels: w.MaxPixels, Budget: w.Budget, Thumb: true,
 	})
 	if err != nil && context.Cause(ctx) != nil {
 		err = errors.Join(context.Cause(ctx), err)
@@ -235,13 +239,13 @@ func (w *Worker) check(ctx context.Context, src validate.Source, want validate.W
 			err = broker.Errorf(broker.CodeInternal, "the validator panicked: %.200s", fmt.Sprint(fault))
 		}
 	}()
-	return validate.Image(ctx, src, want)
+	return w.image(ctx, src, want)
 }
 
 // keepLease extends the lease until ctx ends, and cancels when a read has
 // stalled or the lease was lost. While a read waits, the slot, if there is one, is
 // for others.
-func (w *Worker) keepLease(ctx context.Context, cancel context.CancelCauseFunc, j postgres.Judging, src *watchedSource, slot *slot) {
+func (w *Worker) keepLease(ctx context.Context, cancel context.CancelCauseFunc, j postgres.Judging, src *checkedSource, slot *slot) {
 	tick := time.NewTicker(w.leaseEvery)
 	defer tick.Stop()
 	watch := time.NewTicker(w.watchEvery)
@@ -254,10 +258,11 @@ func (w *Worker) keepLease(ctx context.Context, cancel context.CancelCauseFunc, 
 			if slot != nil && src.waitsFor(yieldAfter) {
 				slot.yield(func() bool { return src.waitsFor(yieldAfter) })
 			}
+			src.dropSilent()
 			continue
 		case <-tick.C:
 		}
-		if since := src.readingSince(); !since.IsZero() && w.Now().Sub(since) > stalledAfter {
+		if since := src.waitingSince(); !since.IsZero() && w.Now().Sub(since) > stalledAfter {
 			cancel(broker.Errorf(broker.CodeUnavailable, "the bucket sent no byte for %d seconds", int(stalledAfter.Seconds())))
 			return
 		}

@@ -8,9 +8,10 @@
 //
 // Permissions needed: read, list, write and delete in every bucket, and the same
 // for uploads in parts. Side effects: it writes what it fetches where nothing is
-// yet, and deletes the objects of removed images and projects and, after their
-// retention, of Invalid images and ended attempts, and uploads in parts that were
-// never finished; package fetch reaches out.
+// yet, and thumbnails below "thumbs/", and deletes the objects of removed images and
+// projects and, after their retention, of Invalid images and ended attempts,
+// thumbnails that are nobody's, and uploads in parts that were never finished;
+// package fetch reaches out.
 package worker
 
 import (
@@ -45,6 +46,10 @@ type Config struct {
 	MaxPixels   int64
 	Retention   Retention // of what serves no image any more
 
+	// ThumbFailed is told of each thumbnail that could not be stored, with its
+	// bucket's symbol; nil: nobody is.
+	ThumbFailed func(symbol string, code broker.Code)
+
 	// Alone says that no other process works on this database, so that leases
 	// found at the start belong to the dead.
 	Alone bool
@@ -64,6 +69,9 @@ type Worker struct {
 
 	leaseEvery time.Duration // how often a lease is extended
 	watchEvery time.Duration // how often a read that waits is noticed
+	firstPause time.Duration // before a read that broke off goes on
+
+	image func(context.Context, validate.Source, validate.Want) (broker.Verdict, error) // validate.Image, but in tests
 }
 
 // The rhythm of the work.
@@ -85,7 +93,7 @@ func New(c Config) *Worker {
 	w := &Worker{
 		Config: c, id: broker.NewID(c.Now()), slots: make(chan struct{}, max(c.Concurrency, 1)), trouble: newTrouble(c.Now),
 		looks: newRooms(looksAtOnce), compares: newRooms(comparesAtOnce),
-		leaseEvery: leaseExtendEvery, watchEvery: yieldAfter / 4,
+		image: validate.Image, leaseEvery: leaseExtendEvery, watchEvery: yieldAfter / 4, firstPause: firstPause,
 	}
 	w.SetBuckets(c.Buckets)
 	return w

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/uploadbroker/uploadbroker/broker"
 )
 
 // result is an answer of images/register.
@@ -142,7 +144,7 @@ func TestSeveralBuckets(t *testing.T) {
 		t.Errorf("a drained bucket is not read: %+v", img)
 	}
 	for _, key := range append(cloud.objects("east"), cloud.objects("west")...) {
-		if !strings.HasPrefix(key, pid+"/") {
+		if !strings.HasPrefix(key, pid+"/") && !strings.HasPrefix(key, broker.ThumbPrefix(pid)) {
 			t.Errorf("%s was left in a bucket", key)
 		}
 	}

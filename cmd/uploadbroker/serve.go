@@ -196,7 +196,7 @@ func openApp(ctx context.Context, c config, log *slog.Logger) (_ *app, err error
 	a.worker = worker.New(worker.Config{
 		Store: store, Buckets: a.buckets.all(), Fetch: a.fetch, Log: log, Concurrency: concurrency,
 		Budget: validate.NewBudget(int64(c.Worker.Memory)), MaxObject: int64(c.Limits.MaxObject), MaxPixels: c.Limits.MaxPixels,
-		Retention: c.Retention.worker(), Alone: a.db.private != nil, Now: time.Now,
+		Retention: c.Retention.worker(), Alone: a.db.private != nil, ThumbFailed: a.metrics.thumbFailures(), Now: time.Now,
 	})
 	return a, nil
 }

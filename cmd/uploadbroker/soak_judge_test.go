@@ -241,6 +241,9 @@ func (s *soak) judgeRound(db *pgx.Conn, round *soakRound, keys map[string]bool, 
 	for _, filename := range rows[string](s, db, `SELECT filename FROM attempts WHERE project_id = $1`, round.pid) {
 		keys[round.pid+"/"+filename] = true // of a former attempt: its owner's until the sweep of orphans
 	}
+	for _, id := range rows[string](s, db, `SELECT id::text FROM images WHERE project_id = $1`, round.pid) {
+		keys[broker.ThumbKey(round.pid, id)] = true
+	}
 	missing := 0
 	for _, img := range images {
 		if img.Bucket == "" {
@@ -288,8 +291,11 @@ func (s *soak) judgeBucket(b soakBucket, keys map[string]bool) (n int) {
 			s.t.Fatalf("%s: %v", b.name, err)
 		}
 		for _, obj := range objects {
-			n++
 			after = obj.Key
+			if pid, id, ok := broker.ParseThumbKey(obj.Key); ok && keys[broker.ThumbKey(pid, id)] {
+				continue // no image, but of one
+			}
+			n++
 			own := func(prefix string) bool { return strings.HasPrefix(obj.Key, prefix) }
 			if !keys[obj.Key] && !slices.ContainsFunc(storage.OwnPrefixes(), own) {
 				s.complain("%s: %s belongs to no image", b.name, obj.Key)

@@ -50,8 +50,10 @@ func (b *Bucket) Open(ctx context.Context, key string, r storage.Range, ifMatch 
 	}
 	size := aws.ToInt64(out.ContentLength)
 	if in.Range != nil {
-		_, total, ok := strings.Cut(aws.ToString(out.ContentRange), "/")
-		if size, err = strconv.ParseInt(total, 10, 64); !ok || err != nil {
+		// A server or a proxy that answers another range would make a wrong file of
+		// a right one.
+		begin, total, _ := strings.Cut(aws.ToString(out.ContentRange), "/")
+		if size, err = strconv.ParseInt(total, 10, 64); err != nil || !strings.HasPrefix(begin, fmt.Sprintf("bytes %d-", r.Offset)) {
 			out.Body.Close()
 			return nil, storage.Object{}, fmt.Errorf("a ranged read was answered with Content-Range %q", aws.ToString(out.ContentRange))
 		}

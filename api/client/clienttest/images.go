@@ -294,3 +294,17 @@ func (s *Server) undoImage(r *http.Request) (int, any) {
 		return im.Image
 	})
 }
+
+func (s *Server) acceptImage(r *http.Request) (int, any) {
+	status, answer := s.withImage(r, func(im *image) any {
+		if im.State != client.StateInvalid && !im.Accepted {
+			return nil
+		}
+		im.State, im.Accepted = client.StateReady, true
+		return im.Image
+	})
+	if answer == nil {
+		return 409, problem(409, "conflict", "only an Invalid image can be accepted")
+	}
+	return status, answer
+}

@@ -99,6 +99,7 @@ func New() *Server {
 	handle("GET /v1/projects/{pid}/images/{id}", "image", s.oneImage)
 	handle("DELETE /v1/projects/{pid}/images/{id}", "remove-image", s.removeImage)
 	handle("POST /v1/projects/{pid}/images/{id}/undo", "undo-image", s.undoImage)
+	handle("POST /v1/projects/{pid}/images/{id}/accept", "accept-image", s.acceptImage)
 	handle("POST /v1/projects/{pid}/images/register", "register", s.register)
 	handle("POST /v1/projects/{pid}/images/regrant", "regrant", s.regrant)
 	handle("POST /v1/projects/{pid}/images/start", "start", s.start)

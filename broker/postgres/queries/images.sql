@@ -210,17 +210,18 @@ WITH undone AS (
 SELECT undone.state FROM undone;
 
 -- name: AcceptImage :execrows
--- EventAccept: the owner keeps what is damaged.
+-- EventAccept: the owner keeps what is damaged, of this attempt and etag, whose
+-- verdict he has read.
 WITH kept AS (
     UPDATE images i SET state = 'Ready', accepted = true
     WHERE i.project_id = @project_id AND i.id = @id AND i.state = any(@from_states::text[])
-      AND i.proven_sha1 IS NOT NULL AND i.etag IS NOT NULL AND i.swept_at IS NULL
+      AND i.attempt = @attempt AND i.etag = @etag::text AND i.proven_sha1 IS NOT NULL AND i.swept_at IS NULL
       AND NOT EXISTS (SELECT 1 FROM unnest(i.reasons) AS r(reason) WHERE split_part(r.reason, ':', 1) NOT IN ('corrupt', 'truncated'))
-    RETURNING i.id, i.reasons
+    RETURNING i.id, i.attempt, i.etag, i.reasons
 )
 INSERT INTO audit (at, action, owner_id, key_id, project_id, image_id, detail)
 SELECT @now::timestamptz, 'image.accept', @owner_id::text, @key_id::text, @project_id::text, k.id,
-       jsonb_build_object('reasons', k.reasons)
+       jsonb_build_object('attempt', k.attempt, 'etag', k.etag, 'reasons', k.reasons)
 FROM kept k;
 
 -- name: FetchSource :one

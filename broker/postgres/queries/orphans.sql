@@ -24,6 +24,19 @@ FROM unnest(@filenames::text[]) AS f(filename)
 LEFT JOIN images i ON i.project_id = @project_id AND i.filename = f.filename
 LEFT JOIN attempts a ON a.project_id = @project_id AND a.filename = f.filename;
 
+-- name: ThumbsOfProject :many
+-- Whose thumbnails these are, by their images' ids. An image whose removal is over
+-- has no row any more; its story tells that it was.
+SELECT t.id::text AS image_id, i.state, i.attempt, i.bucket, coalesce(i.facts->'thumb' IS NOT NULL, false)::boolean AS told,
+       (i.id IS NULL AND EXISTS (SELECT 1 FROM audit a
+        WHERE a.image_id = t.id AND a.project_id = @project_id::text AND a.action = 'image.final'))::boolean AS final
+FROM unnest(@ids::text[]) AS t(id)
+LEFT JOIN images i ON i.project_id = @project_id::text AND i.id = t.id;
+
+-- name: LockImages :exec
+-- Until this transaction ends none of them moves.
+SELECT id FROM images WHERE project_id = @project_id AND id = any(@ids::text[]) ORDER BY id FOR NO KEY UPDATE;
+
 -- name: SpareKeys :many
 -- Of these file names, those of attempts that have not come and for which a grant
 -- is out (see SpareGrant), until when it lives. Those that ended before after

@@ -14,13 +14,13 @@ const acceptImage = `-- name: AcceptImage :execrows
 WITH kept AS (
     UPDATE images i SET state = 'Ready', accepted = true
     WHERE i.project_id = $4 AND i.id = $5 AND i.state = any($6::text[])
-      AND i.proven_sha1 IS NOT NULL AND i.etag IS NOT NULL AND i.swept_at IS NULL
+      AND i.attempt = $7 AND i.etag = $8::text AND i.proven_sha1 IS NOT NULL AND i.swept_at IS NULL
       AND NOT EXISTS (SELECT 1 FROM unnest(i.reasons) AS r(reason) WHERE split_part(r.reason, ':', 1) NOT IN ('corrupt', 'truncated'))
-    RETURNING i.id, i.reasons
+    RETURNING i.id, i.attempt, i.etag, i.reasons
 )
 INSERT INTO audit (at, action, owner_id, key_id, project_id, image_id, detail)
 SELECT $1::timestamptz, 'image.accept', $2::text, $3::text, $4::text, k.id,
-       jsonb_build_object('reasons', k.reasons)
+       jsonb_build_object('attempt', k.attempt, 'etag', k.etag, 'reasons', k.reasons)
 FROM kept k
 `
 
@@ -31,9 +31,12 @@ type AcceptImageParams struct {
 	ProjectID  string
 	ID         string
 	FromStates []string
+	Attempt    int32
+	Etag       string
 }
 
-// EventAccept: the owner keeps what is damaged.
+// EventAccept: the owner keeps what is damaged, of this attempt and etag, whose
+// verdict he has read.
 func (q *Queries) AcceptImage(ctx context.Context, arg AcceptImageParams) (int64, error) {
 	result, err := q.db.Exec(ctx, acceptImage,
 		arg.Now,
@@ -42,6 +45,8 @@ func (q *Queries) AcceptImage(ctx context.Context, arg AcceptImageParams) (int64
 		arg.ProjectID,
 		arg.ID,
 		arg.FromStates,
+		arg.Attempt,
+		arg.Etag,
 	)
 	if err != nil {
 		return 0, err

@@ -87,6 +87,21 @@ func (q *Queries) FilesOfProject(ctx context.Context, arg FilesOfProjectParams) 
 	return items, nil
 }
 
+const lockImages = `-- name: LockImages :exec
+SELECT id FROM images WHERE project_id = $1 AND id = any($2::text[]) ORDER BY id FOR NO KEY UPDATE
+`
+
+type LockImagesParams struct {
+	ProjectID string
+	Ids       []string
+}
+
+// Until this transaction ends none of them moves.
+func (q *Queries) LockImages(ctx context.Context, arg LockImagesParams) error {
+	_, err := q.db.Exec(ctx, lockImages, arg.ProjectID, arg.Ids)
+	return err
+}
+
 const lockProjectAlone = `-- name: LockProjectAlone :one
 SELECT (removed_at IS NOT NULL)::boolean AS removed, (final_at IS NOT NULL)::boolean AS final
 FROM projects WHERE id = $1 FOR NO KEY UPDATE
@@ -187,6 +202,57 @@ func (q *Queries) SpareKeys(ctx context.Context, arg SpareKeysParams) ([]SpareKe
 	for rows.Next() {
 		var i SpareKeysRow
 		if err := rows.Scan(&i.Filename, &i.Ends); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const thumbsOfProject = `-- name: ThumbsOfProject :many
+SELECT t.id::text AS image_id, i.state, i.attempt, i.bucket, coalesce(i.facts->'thumb' IS NOT NULL, false)::boolean AS told,
+       (i.id IS NULL AND EXISTS (SELECT 1 FROM audit a
+        WHERE a.image_id = t.id AND a.project_id = $1::text AND a.action = 'image.final'))::boolean AS final
+FROM unnest($2::text[]) AS t(id)
+LEFT JOIN images i ON i.project_id = $1::text AND i.id = t.id
+`
+
+type ThumbsOfProjectParams struct {
+	ProjectID string
+	Ids       []string
+}
+
+type ThumbsOfProjectRow struct {
+	ImageID string
+	State   *string
+	Attempt *int32
+	Bucket  *string
+	Told    bool
+	Final   bool
+}
+
+// Whose thumbnails these are, by their images' ids. An image whose removal is over
+// has no row any more; its story tells that it was.
+func (q *Queries) ThumbsOfProject(ctx context.Context, arg ThumbsOfProjectParams) ([]ThumbsOfProjectRow, error) {
+	rows, err := q.db.Query(ctx, thumbsOfProject, arg.ProjectID, arg.Ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ThumbsOfProjectRow
+	for rows.Next() {
+		var i ThumbsOfProjectRow
+		if err := rows.Scan(
+			&i.ImageID,
+			&i.State,
+			&i.Attempt,
+			&i.Bucket,
+			&i.Told,
+			&i.Final,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
