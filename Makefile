@@ -28,6 +28,9 @@ BENCHTIME ?= 1s
 # How long a crowd uploads, and how many they are: make bench-load LOADTIME=10s LOADCLIENTS=200
 LOADTIME ?= 1m
 LOADCLIENTS ?= 1000
+# How long each fuzz target runs, and of which packages: make fuzz FUZZTIME=10m FUZZ=./broker/validate/jpeg
+FUZZTIME ?= 10s
+FUZZ ?= ./broker/validate/...
 # What decides when what fails, and how long it goes on failing:
 # make soak SEED=7 SOAKTIME=30m
 SEED ?= 1
@@ -38,9 +41,9 @@ help: ## list the targets
 	@echo 'uploadbroker. make <target>:'
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
-		printf '  %-10s %s\n' "$$name" "$$text"; done
+		printf '  %-14s %s\n' "$$name" "$$text"; done
 	@echo
-	@echo "Variables: ARGS (run), TESTFLAGS (test), BENCHTIME (bench), LOADTIME and LOADCLIENTS (bench-load), SEED and SOAKTIME (soak)."
+	@echo "Variables: ARGS (run), TESTFLAGS (test), BENCHTIME (bench), LOADTIME and LOADCLIENTS (bench-load), SEED and SOAKTIME (soak), FUZZTIME and FUZZ (fuzz)."
 
 .PHONY: run
 run: ## set up, build, and serve on 127.0.0.1:8080 (ARGS='--lan' and others)
@@ -80,6 +83,19 @@ soak: ## brokers and workers killed, lines cut, Postgres lost, all the while (SE
 	UPLOADBROKER_SOAK_SEED=$(SEED) UPLOADBROKER_SOAK_TIME=$(SOAKTIME) CGO_ENABLED=1 \
 		go test -race -count=1 -timeout 0 -v -run '^TestSoak$$' $(TESTFLAGS) ./cmd/uploadbroker
 
+# go test fuzzes one target of one package at a time, so that they are listed first.
+# An input that is found to do something new is made smaller in ten runs at most:
+# by default the minute that is spent on each is most of a short FUZZTIME.
+.PHONY: fuzz
+fuzz: ## every fuzz target of the validators, each for FUZZTIME (FUZZ: of other packages)
+	@./deploy/setup.sh go
+	@set -eu; for package in $$(go list $(FUZZ)); do \
+		for target in $$(go test -list '^Fuzz' $$package | sed -n '/^Fuzz/p'); do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
+		done; \
+	done
+
 .PHONY: lint
 lint: ## formatting, go vet, staticcheck, who may import whom
 	@./deploy/setup.sh go
@@ -107,6 +123,11 @@ bench-load: ## 1,000 clients for a minute on the whole product: no error, no los
 	@./deploy/setup.sh run
 	UPLOADBROKER_LOAD_TIME=$(LOADTIME) UPLOADBROKER_LOAD_CLIENTS=$(LOADCLIENTS) \
 		go test -run '^$$' -bench '^BenchmarkLoad$$' -benchtime 1x -timeout 0 ./cmd/uploadbroker
+
+.PHONY: bench-validate
+bench-validate: ## judging photos beside jpeginfo, djpeg and Go's decoder, in MB per CPU-second
+	@./deploy/setup.sh run bench
+	go test -run '^$$' -bench '^BenchmarkValidate$$' -benchtime 1x -timeout 0 ./cmd/uploadbroker
 
 .PHONY: build
 build: ## build bin/uploadbroker

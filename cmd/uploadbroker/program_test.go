@@ -304,6 +304,15 @@ func TestMain(m *testing.M) {
 	if os.Getenv(beProgram) != "" {
 		main()
 	}
+	for be, do := range map[string]func(string) error{beGoJPEG: goJPEGMain, bePainter: painterMain} {
+		if spec := os.Getenv(be); spec != "" {
+			if err := do(spec); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
+		}
+	}
 	if spec := os.Getenv(beS3); spec != "" {
 		if err := s3Main(spec); err != nil {
 			fmt.Fprintln(os.Stderr, "the S3 server:", err)
