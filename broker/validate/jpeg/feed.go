@@ -144,8 +144,9 @@ func (f *feed) near() int64 {
 }
 
 // drain drops everything up to the next marker, and says how many whole bytes
-// that was and how many of them are not padding (zeros or 0xFF).
+// that was and how many of them are not padding.
 func (f *feed) drain() (total, foreign int64) {
+	var rest padding
 	// Of acc, what lies past the end is no data, and a byte that was begun is padding.
 	left := int(f.n)
 	if f.stopped && f.pos > f.end {
@@ -154,24 +155,50 @@ func (f *feed) drain() (total, foreign int64) {
 	if left > 0 {
 		f.acc <<= uint(left & 7)
 		for ; left >= 8; left -= 8 {
-			if c := byte(f.acc >> 56); c != 0 && c != 0xFF {
-				foreign++
-			}
-			total++
+			rest.add(byte(f.acc >> 56))
 			f.acc <<= 8
 		}
 	}
 	for {
 		for _, c := range f.buf[min(f.pos, f.end):f.end] {
-			if c != 0 && c != 0xFF {
-				foreign++
-			}
-			total++
+			rest.add(c)
 		}
 		f.acc, f.n, f.pos = 0, 0, f.end
 		if f.stopped {
-			return total, foreign
+			return rest.total, rest.foreign()
 		}
 		f.load()
 	}
+}
+
+// padding counts bytes that some cameras write behind a scan: zeros, 0xFF, or one
+// other byte again and again. Data of a picture are none of these.
+type padding struct {
+	total  int64
+	other  byte  // the first that is neither 0 nor 0xFF
+	others int64 // how often it came
+	mixed  int64 // all else
+}
+
+// minFill is how often a byte has to come to be taken for a filling.
+const minFill = 16
+
+func (p *padding) add(c byte) {
+	p.total++
+	switch {
+	case c == 0 || c == 0xFF:
+	case p.others == 0:
+		p.other, p.others = c, 1
+	case c == p.other:
+		p.others++
+	default:
+		p.mixed++
+	}
+}
+
+func (p *padding) foreign() int64 {
+	if p.mixed == 0 && p.others >= minFill {
+		return 0
+	}
+	return p.mixed + p.others
 }
