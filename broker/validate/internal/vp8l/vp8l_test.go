@@ -94,8 +94,10 @@ func FuzzAsReference(f *testing.F) {
 		}
 		_, err := Check(bytes.NewReader(p), o)
 		_, bad := reference.Decode(bytes.NewReader(p))
-		if (err == nil) != (bad == nil) && err != ErrTooMuch && (bad == nil || bad.Error() != "vp8l: too many Huffman trees") {
-			t.Fatalf("%v, but %v", err, bad)
+		// The other way round it may be: x/image takes codes that are not complete,
+		// as libwebp does not.
+		if err == nil && bad != nil && bad.Error() != "vp8l: too many Huffman trees" {
+			t.Fatalf("it is sound, but %v", bad)
 		}
 	})
 }
