@@ -206,7 +206,9 @@ func (c *check) cr3() error {
 				for _, p := range parts {
 					switch p.name {
 					case "CMT1": // the main directory
-						c.cr3Size(p.body)
+						if err := c.cr3Size(p.body); err != nil {
+							return err
+						}
 						c.exif = append(c.exif, p.body)
 					case "CMT2", "CMT4": // the exposure, the position
 						c.exif = append(c.exif, p.body)
@@ -234,16 +236,22 @@ func (c *check) lying(at, n int64) []preview {
 	return []preview{{from: c.ranged, at: at, bytes: n}}
 }
 
-// cr3Size reads the picture's size from the TIFF directory in CMT1.
-func (c *check) cr3Size(p []byte) {
+// cr3Size reads the picture's size from the TIFF directory in CMT1, where it can be
+// read.
+func (c *check) cr3Size(p []byte) error {
 	t := &tiffFile{c: &check{size: int64(len(p))}, r: bytes.NewReader(p), order: binary.LittleEndian}
 	d, _, err := t.directory(8)
 	if err != nil {
-		return
+		return nil
 	}
 	width, errW := t.number(d, tagWidth, 0)
 	height, errH := t.number(d, tagHeight, 0)
-	if errW == nil && errH == nil {
-		c.found.Width, c.found.Height = int(width), int(height)
+	if errW != nil || errH != nil || width == 0 && height == 0 {
+		return nil
 	}
+	if err := c.pixels(int64(width), int64(height)); err != nil {
+		return err
+	}
+	c.found.Width, c.found.Height = int(width), int(height)
+	return nil
 }

@@ -80,7 +80,9 @@ func (c *check) metadata() {
 	if c.kind.raw { // the size that the directories name may be a preview's
 		width, _ := exifTags(tags).number("ExifImageWidth")
 		height, _ := exifTags(tags).number("ExifImageHeight")
-		if width < 1<<20 && height < 1<<20 && width*height > float64(c.found.Width)*float64(c.found.Height) {
+		limit := float64(c.want.MaxPixels)
+		if width < 1<<20 && height < 1<<20 && width*height > float64(c.found.Width)*float64(c.found.Height) &&
+			(limit == 0 || width*height <= limit) {
 			c.found.Width, c.found.Height = int(width), int(height)
 		}
 	}
