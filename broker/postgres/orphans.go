@@ -226,8 +226,9 @@ type Held struct {
 
 // HoldGrants runs f while nobody can be granted anything in the project, which can't
 // be removed either: what f finds to be nobody's stays so until it returns. Nor do
-// the images move that thumbnails are asked of. Its context ends after 20 seconds, so that nobody waits for longer; should the
-// process hang, the database lets go by itself. f may run again.
+// the images move that thumbnails are asked of. Its context ends after 20 seconds,
+// so that nobody waits for longer; should the process hang, the database lets go by
+// itself. f may run again.
 func (s *Store) HoldGrants(ctx context.Context, projectID, bucket string, names Names, now time.Time, f func(context.Context, Held) error) error {
 	return s.inTx(ctx, func(_ pgx.Tx, q *sqlc.Queries) error {
 		if err := q.EndWhenIdle(ctx, strconv.FormatInt(holdGrants.Milliseconds(), 10)); err != nil {

@@ -24,9 +24,9 @@ type Retention struct {
 type OrphanClass string
 
 // The classes. The worker sweeps by itself what rows prove to be over: Invalid,
-// Ended, Multipart and Thumb. A database that was restored from yesterday's backup knows
-// nothing of today's photos, which then are Strays, so that those go only when an
-// operator says so; so do those Elsewhere.
+// Ended, Multipart and Thumb. A database that was restored from yesterday's backup
+// knows nothing of today's photos, which then are Strays, so that those go only when
+// an operator says so; so do those Elsewhere.
 const (
 	OrphanNone      OrphanClass = ""          // it serves an image, or a removal cares for it
 	OrphanInvalid   OrphanClass = "INVALID"   // the object that an Invalid image was judged by

@@ -31,8 +31,9 @@ const (
 // hold: one of the sequential read and one of the ranged reads of formats whose
 // index lies elsewhere. The first has a buffer of 64 KiB, the others keep 512 KiB;
 // beyond that a connection reads ahead as far as the window of its HTTP/2 stream
-// (4 MiB at most), or its socket's buffer in the kernel. A worker has Concurrency checks at work, and with those that
-// wait for their buckets at most Concurrency*jobsPerSlot.
+// (4 MiB at most), or its socket's buffer in the kernel. A worker has Concurrency
+// checks at work, and with those that wait for their buckets at most
+// Concurrency*jobsPerSlot.
 type checkedSource struct {
 	validate.Source
 	now  func() time.Time

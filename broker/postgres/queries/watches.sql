@@ -137,9 +137,9 @@ WHERE w.project_id = @project_id AND w.bucket = @bucket AND NOT EXISTS (
 
 -- name: ClaimReconciles :many
 -- Places whose etags were last compared a day ago, or earlier where a grant or a
--- session may still overwrite something: then every minute, every ten for a long prefix, and
--- once more when the last grant is over. A comparison that does not come to its
--- end is due again in ten minutes. sweep is true once a day.
+-- session may still overwrite something: then every minute, every ten for a long
+-- prefix, and once more when the last grant is over. A comparison that does not
+-- come to its end is due again in ten minutes. sweep is true once a day.
 UPDATE watches w SET reconciled_at = now(), swept_at = CASE WHEN due.sweep THEN now() ELSE w.swept_at END,
     reconcile_at = CASE WHEN g.ends > now()
         THEN least(g.ends, now() + least(greatest(w.pages, 1) * interval '6 s' + interval '54 s', interval '10 min'))

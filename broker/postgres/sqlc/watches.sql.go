@@ -94,9 +94,9 @@ type ClaimReconcilesRow struct {
 }
 
 // Places whose etags were last compared a day ago, or earlier where a grant or a
-// session may still overwrite something: then every minute, every ten for a long prefix, and
-// once more when the last grant is over. A comparison that does not come to its
-// end is due again in ten minutes. sweep is true once a day.
+// session may still overwrite something: then every minute, every ten for a long
+// prefix, and once more when the last grant is over. A comparison that does not
+// come to its end is due again in ten minutes. sweep is true once a day.
 func (q *Queries) ClaimReconciles(ctx context.Context, arg ClaimReconcilesParams) ([]ClaimReconcilesRow, error) {
 	rows, err := q.db.Query(ctx, claimReconciles, arg.Buckets, arg.MaxRows)
 	if err != nil {
