@@ -4,18 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"image"
 	"io"
-
-	"golang.org/x/image/vp8"
 
 	"github.com/uploadbroker/uploadbroker/broker"
 	"github.com/uploadbroker/uploadbroker/broker/validate/internal/figures"
+	"github.com/uploadbroker/uploadbroker/broker/validate/internal/vp8"
 	"github.com/uploadbroker/uploadbroker/broker/validate/internal/vp8l"
 )
-
-// maxVP8Bytes bounds a lossy picture's data, which is held: its parts interleave.
-const maxVP8Bytes = 12 << 20
 
 // webpWalk is the walk over a WebP file (RFC 9649): the RIFF container, chunk by
 // chunk, and each picture by decoding it. VP8's arithmetic coding takes nearly any
@@ -231,39 +226,83 @@ func (w *webpWalk) picture(name string, n int64) error {
 	if err := c.pixels(int64(width), int64(height)); err != nil {
 		return err
 	}
-	ok, err := w.granted(width, height, n, lossless)
-	if !ok {
-		return err
+	paint := w.painter(width, height, lossless)
+	prove := w.lossy
+	if lossless {
+		prove = w.lossless
 	}
 	defer c.release()
-	paint := w.painter(width, height, lossless)
-	r := &chunkReader{s: c.in, left: n}
-	if lossless {
-		o := vp8l.Options{Width: width, Height: height}
-		if paint != nil {
-			o.Row = paint.pixels
-		}
-		err = losslessFault(vp8l.Check(r, o))
-	} else {
-		d := vp8.NewDecoder()
-		d.Init(r, int(n))
-		if _, err = d.DecodeFrameHeader(); err == nil {
-			var frame *image.YCbCr
-			if frame, err = d.DecodeFrame(); err == nil && paint != nil {
-				paint.frame(frame)
-			}
-		}
-	}
-	if errors.Is(err, vp8l.ErrTooMuch) {
-		c.structureOnly("its coding needs too much memory: only its container was checked")
-		return nil
-	}
-	if err != nil {
-		return corruptf("its picture data contradicts itself near byte %s (%s x %s pixels)", figures.Of(c.in.off),
-			figures.Of(width), figures.Of(height))
+	proven, err := prove(width, height, n, paint)
+	if err != nil || !proven {
+		return err
 	}
 	paint.done(c)
 	return nil
+}
+
+// lossy proves a lossy picture in a chunk of n bytes. False: it could not, and a note
+// says why.
+func (w *webpWalk) lossy(width, height int, n int64, paint *webpPaint) (bool, error) {
+	c := w.c
+	if !w.mayGoOn(width, height) {
+		return false, nil
+	}
+	// libwebp reads on behind the chunk, so the byte that pads it counts, too.
+	o := vp8.Options{Width: width, Height: height, Bytes: min(n+n&1, c.size-c.in.off)}
+	if paint != nil {
+		o.Row = paint.canvas.Samples
+	}
+	granted, failed := true, error(nil)
+	o.Hold = func(bytes int64) error {
+		const free = 64 << 10
+		if bytes <= free {
+			return nil
+		}
+		if granted, failed = c.reserve(bytes); !granted {
+			return vp8.ErrTooMuch
+		}
+		return nil
+	}
+	err := vp8.Check(&chunkReader{s: c.in, left: o.Bytes}, o)
+	switch {
+	case failed != nil:
+		return false, failed
+	case !granted:
+		c.structureOnly("the picture is too large for worker.memory: only its container was checked")
+		return false, nil
+	case errors.Is(err, vp8.ErrTooMuch):
+		c.structureOnly("the picture has more data than is held at once: only its container was checked")
+		return false, nil
+	case err != nil:
+		return false, w.contradicts(width, height)
+	}
+	return true, nil
+}
+
+// lossless is lossy's twin.
+func (w *webpWalk) lossless(width, height int, n int64, paint *webpPaint) (bool, error) {
+	c := w.c
+	if ok, err := w.granted(width, height); !ok {
+		return false, err
+	}
+	o := vp8l.Options{Width: width, Height: height}
+	if paint != nil {
+		o.Row = paint.pixels
+	}
+	err := losslessFault(vp8l.Check(&chunkReader{s: c.in, left: n}, o))
+	switch {
+	case errors.Is(err, vp8l.ErrTooMuch):
+		c.structureOnly("its coding needs too much memory: only its container was checked")
+		return false, nil
+	case err != nil:
+		return false, w.contradicts(width, height)
+	}
+	return true, nil
+}
+
+func (w *webpWalk) contradicts(width, height int) error {
+	return corruptf("its picture data contradicts itself near byte %s (%s x %s pixels)", figures.Of(w.c.in.off),
+		figures.Of(width), figures.Of(height))
 }
 
 // chunkReader reads so many bytes of the stream.
@@ -292,25 +331,28 @@ func losslessFault(left int64, err error) error {
 	return err
 }
 
-// granted says whether a picture may be decoded: its memory is there, and no
-// animation keeps the program busy for ever.
-func (w *webpWalk) granted(width, height int, n int64, lossless bool) (bool, error) {
+// mayGoOn says whether a picture may be decoded: no animation keeps the program busy
+// for ever.
+func (w *webpWalk) mayGoOn(width, height int) bool {
 	c := w.c
-	pixels := int64(width+15) * int64(height+15)
-	w.pixels += pixels
+	w.pixels += rounded(width, height)
 	if most := c.want.MaxPixels; w.frames > 1 && most > 0 && w.pixels > most {
 		c.structureOnly("an animation of more than %s pixels: the frames from number %d on were not decoded", figures.Of(most), w.frames)
+		return false
+	}
+	return true
+}
+
+// rounded is the pixels of a picture's macroblocks, or more.
+func rounded(width, height int) int64 { return int64(width+15) * int64(height+15) }
+
+// granted says whether a lossless picture may be decoded: its memory is there, too.
+func (w *webpWalk) granted(width, height int) (bool, error) {
+	c := w.c
+	if !w.mayGoOn(width, height) {
 		return false, nil
 	}
-	if !lossless && n > maxVP8Bytes {
-		c.structureOnly("the picture has more data than is held at once: only its container was checked")
-		return false, nil
-	}
-	need := 2*pixels + n // the library holds the frame
-	if lossless {
-		need = min(9*pixels, 15<<20)
-	}
-	ok, err := c.reserve(need)
+	ok, err := c.reserve(min(9*rounded(width, height), 15<<20))
 	if !ok && err == nil {
 		c.structureOnly("the picture is too large for worker.memory: only its container was checked")
 	}
@@ -342,7 +384,7 @@ func (w *webpWalk) readAlpha(n int64) error {
 	default:
 		return corruptf("its alpha chunk names the compression %d", compression)
 	}
-	ok, err := w.granted(w.width, w.height, n, true)
+	ok, err := w.granted(w.width, w.height)
 	if !ok {
 		return err
 	}

@@ -1,17 +1,11 @@
 package validate
 
-import (
-	"image"
-
-	"github.com/uploadbroker/uploadbroker/broker/validate/thumb"
-)
+import "github.com/uploadbroker/uploadbroker/broker/validate/thumb"
 
 // webpPaint hands the rows of a WebP on to a thumbnail while they are decoded for
-// the proof. What a lossy picture's alpha hides is shown.
-type webpPaint struct {
-	canvas        *thumb.Canvas
-	width, height int
-}
+// the proof. A lossy picture is shown with what its alpha hides, and without the loop
+// filter, which a small one does not miss.
+type webpPaint struct{ canvas *thumb.Canvas }
 
 // painter prepares the thumbnail of the present picture: a still one, or the first
 // frame of an animation if it covers the canvas. Nil: none is made.
@@ -20,7 +14,7 @@ func (w *webpWalk) painter(width, height int, lossless bool) *webpPaint {
 	if !c.want.Thumb || w.frames > 1 || width != c.found.Width || height != c.found.Height {
 		return nil
 	}
-	p := &webpPaint{width: width, height: height}
+	p := &webpPaint{}
 	var err error
 	if lossless {
 		p.canvas, err = thumb.NewPixels(width, height, thumb.RGB)
@@ -38,18 +32,6 @@ func (w *webpWalk) painter(width, height int, lossless bool) *webpPaint {
 // pixels takes a row of a lossless picture.
 func (p *webpPaint) pixels(y int, rgba []byte) {
 	p.canvas.Pixels(y, rgba, thumb.Layout{Colours: 3, Alpha: true, Bytes: 1})
-}
-
-// frame takes a lossy one.
-func (p *webpPaint) frame(m *image.YCbCr) {
-	for y := range p.height {
-		p.canvas.Samples(0, y, m.Y[y*m.YStride:][:p.width])
-	}
-	half := (p.width + 1) / 2
-	for y := range (p.height + 1) / 2 {
-		p.canvas.Samples(1, y, m.Cb[y*m.CStride:][:half])
-		p.canvas.Samples(2, y, m.Cr[y*m.CStride:][:half])
-	}
 }
 
 // done hands the picture to the check.
