@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -48,7 +47,7 @@ type eventRules struct {
 }
 
 // topicPattern is an SNS topic's ARN (AWS General Reference, "Amazon Resource Names").
-var topicPattern = regexp.MustCompile(`^arn:aws(-cn|-us-gov)?:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$`)
+const topicPattern = `^arn:aws(-cn|-us-gov)?:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$`
 
 func (e *eventRules) finish(key string, fault func(key, format string, args ...any)) {
 	if e.SecretFile != "" {
@@ -60,16 +59,16 @@ func (e *eventRules) finish(key string, fault func(key, format string, args ...a
 			e.Secret = secret
 		}
 	}
-	if e.Secret != "" && !secretPattern.MatchString(e.Secret) {
+	if e.Secret != "" && !matches(secretPattern, e.Secret) {
 		fault(key+".secret", "must have 16 to 200 letters, digits, - or _, for it is part of a URL; leave it out to have one made")
 	}
-	if e.SNSTopic != "" && !topicPattern.MatchString(e.SNSTopic) {
+	if e.SNSTopic != "" && !matches(topicPattern, e.SNSTopic) {
 		fault(key+".sns_topic", "%q is not the ARN of an SNS topic, such as arn:aws:sns:ap-east-1:123456789012:photos", e.SNSTopic)
 	}
 }
 
 // secretPattern is what needs no escaping in a URL.
-var secretPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{16,200}$`)
+const secretPattern = `^[A-Za-z0-9_-]{16,200}$`
 
 // location is a point in degrees (WGS 84).
 type location struct {
@@ -85,7 +84,7 @@ type countryRules struct {
 }
 
 // symbolPattern is what GraphQL takes as an enum's member, where symbols go too.
-var symbolPattern = regexp.MustCompile(`^[_A-Za-z][_0-9A-Za-z]{0,63}$`)
+const symbolPattern = `^[_A-Za-z][_0-9A-Za-z]{0,63}$`
 
 func (c *config) finishBuckets(fault func(key, format string, args ...any)) {
 	if c.LocalBucket.Enabled == nil {
@@ -98,7 +97,7 @@ func (c *config) finishBuckets(fault func(key, format string, args ...any)) {
 	taken := map[string]string{}
 	symbol := func(key, s string) {
 		switch {
-		case !symbolPattern.MatchString(s) || strings.HasPrefix(s, "__") || slices.Contains([]string{"true", "false", "null", "NONE"}, s):
+		case !matches(symbolPattern, s) || strings.HasPrefix(s, "__") || slices.Contains([]string{"true", "false", "null", "NONE"}, s):
 			fault(key, "%q can't be a symbol: letters, digits and _, not a digit first, not true, false, null, NONE, nor beginning with __", s)
 		case taken[s] != "":
 			fault(key, "%s has the symbol %q already", taken[s], s)

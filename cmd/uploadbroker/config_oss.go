@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"net/url"
-	"regexp"
 	"time"
 
 	"github.com/uploadbroker/uploadbroker/broker"
@@ -25,10 +24,10 @@ const (
 	maxSessionTTL = 12 * time.Hour
 )
 
-var (
-	rolePattern      = regexp.MustCompile(`^acs:ram::[0-9]+:role/[A-Za-z0-9.@_-]+$`)
-	ossRegionPattern = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)+$`)
-	ossBucketPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$`) // OSS, "Bucket naming conventions"
+const (
+	rolePattern      = `^acs:ram::[0-9]+:role/[A-Za-z0-9.@_-]+$`
+	ossRegionPattern = `^[a-z0-9]+(-[a-z0-9]+)+$`
+	ossBucketPattern = `^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$` // OSS, "Bucket naming conventions"
 )
 
 // finishOSS checks what is peculiar to OSS, and that nobody else uses it.
@@ -42,15 +41,15 @@ func (b *bucketConfig) finishOSS(at func(string) string, fault func(key, format 
 	if b.GrantTTL == 0 {
 		b.GrantTTL = duration(ossGrantTTL)
 	}
-	if b.Bucket != "" && !ossBucketPattern.MatchString(b.Bucket) {
+	if b.Bucket != "" && !matches(ossBucketPattern, b.Bucket) {
 		fault(at("bucket"), "%q can't be a bucket of OSS: 3 to 63 lower-case letters, digits and hyphens", b.Bucket)
 	}
-	if !ossRegionPattern.MatchString(b.Region) {
+	if !matches(ossRegionPattern, b.Region) {
 		fault(at("region"), "an OSS bucket needs its region, such as cn-hangzhou, not %q", b.Region)
 	}
 	switch {
 	case b.OSS.RoleARN == "":
-	case !rolePattern.MatchString(b.OSS.RoleARN):
+	case !matches(rolePattern, b.OSS.RoleARN):
 		fault(at("oss.role_arn"), "%q is not a role's ARN, such as acs:ram::1234567890123456:role/uploader", b.OSS.RoleARN)
 	case time.Duration(b.GrantTTL) < minSessionTTL || time.Duration(b.GrantTTL) > maxSessionTTL:
 		fault(at("grant_ttl"), "an STS token lives 15m to 12h, and no longer than its role allows, not %v", time.Duration(b.GrantTTL))

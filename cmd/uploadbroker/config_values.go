@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +16,12 @@ import (
 
 func valueFault(n *yaml.Node, format string, args ...any) error {
 	return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: ", n.Line) + fmt.Sprintf(format, args...)}}
+}
+
+// matches tells whether a value has the form of a regular expression, which is
+// compiled here: at the start of the program every command would wait for it.
+func matches(pattern, value string) bool {
+	return regexp.MustCompile(pattern).MatchString(value)
 }
 
 // duration is a time as Go writes it: 90s, 15m, 3h.

@@ -8,10 +8,12 @@ const maxMCUBlocks = 10
 // unit is one block of an MCU.
 type unit struct {
 	dc   *table
-	ac   *[1 << pathBits]path // of a sequential scan
-	all  *table               // of ac
-	comp int                  // index in the scan
-	row  []int16              // for the DC values of a row of MCUs; empty when nobody wants them
+	dcs  *[1 << codeBits]dcPath // of dc, for a sequential scan
+	ac   *[1 << pathBits]path   // likewise
+	all  *table                 // of ac
+	comp int                    // index in the scan
+	step int                    // blocks of the component in a row of the MCU
+	row  []int16                // of the DC values, from the MCU's column on every step-th; empty when nobody wants them
 }
 
 // dcRows collects the DC values of one row of MCUs, and hands them on as rows of
@@ -22,14 +24,12 @@ type dcRows struct {
 	cols  int
 	row   int  // of MCUs
 	hold  bool // flush is called by who finds out whether the row was the last
-	line  []int16
 }
 
 // dcComp is one component of the scan.
 type dcComp struct {
 	c    *component
-	h, v int    // blocks of an MCU
-	rows []unit // those blocks
+	rows [][]int16 // of the blocks of a row of MCUs
 }
 
 // next ends an MCU.
@@ -46,18 +46,12 @@ func (r *dcRows) next(d *decoder) {
 func (r *dcRows) flush(d *decoder) {
 	for i := range r.comps {
 		c := &r.comps[i]
-		for y := range c.v {
-			row := r.row*c.v + y
+		for y, values := range c.rows {
+			row := r.row*len(c.rows) + y
 			if row >= c.c.blocks[1] {
 				break
 			}
-			line := r.line[:r.cols*c.h]
-			for x, u := range c.rows[y*c.h : (y+1)*c.h] {
-				for m, v := range u.row {
-					line[m*c.h+x] = v
-				}
-			}
-			d.opts.DC(c.c.index, row, line[:min(len(line), c.c.blocks[0])])
+			d.opts.DC(c.c.index, row, values[:min(len(values), c.c.blocks[0])])
 		}
 	}
 	r.col = 0
@@ -80,20 +74,27 @@ func (d *decoder) prepare(s scanHeader, cols int) error {
 	wanted := d.opts.DC != nil && s.ss == 0 && s.ah == 0
 	for i := range s.comps {
 		sc := &s.comps[i]
-		u := unit{dc: sc.dc, comp: i}
+		h, v := s.blocksPerMCU(sc.c)
+		u := unit{dc: sc.dc, comp: i, step: h}
 		if !d.frame.progressive {
 			sc.ac.build(d.maxAC())
-			u.ac, u.all = sc.ac.paths, sc.ac
+			sc.dc.buildDC(d.maxDC())
+			u.ac, u.all, u.dcs = sc.ac.paths, sc.ac, sc.dc.dcPaths
 		}
-		h, v := s.blocksPerMCU(sc.c)
-		for range h * v {
+		c := dcComp{c: sc.c}
+		for range v {
+			var row []int16
 			if wanted {
-				u.row = make([]int16, cols)
+				row = make([]int16, cols*h)
+				c.rows = append(c.rows, row)
 			}
-			d.plan = append(d.plan, u)
+			for x := range h {
+				u.row = row[min(x, len(row)):]
+				d.plan = append(d.plan, u)
+			}
 		}
 		if wanted {
-			d.dcs.comps = append(d.dcs.comps, dcComp{c: sc.c, h: h, v: v, rows: d.plan[len(d.plan)-h*v:]})
+			d.dcs.comps = append(d.dcs.comps, c)
 		}
 	}
 	if n := len(d.plan); n > maxMCUBlocks {
@@ -101,7 +102,6 @@ func (d *decoder) prepare(s scanHeader, cols int) error {
 	}
 	if wanted {
 		d.dcs.cols, d.dcs.hold = cols, d.info.Height == 0
-		d.dcs.line = make([]int16, maxComps*cols)
 	}
 	return nil
 }

@@ -38,14 +38,11 @@ func (f *feed) begin() {
 
 // load fills the buffer, and ends at a marker.
 func (f *feed) load() {
-	// acc goes on to hold what it holds, pos is the byte behind it.
-	if f.pos < f.end {
-		copy(f.buf[:], f.buf[f.pos:f.end])
-		f.end -= f.pos
-	} else {
-		f.end = 0 // nothing was read past it, or more would not have been asked
-	}
-	f.pos = 0
+	// acc goes on to hold what it holds, pos is the byte behind it. The bytes before
+	// it stay for those who take some of acc back.
+	from := max(f.pos-8, 0)
+	f.end = copy(f.buf[:], f.buf[from:max(f.end, from)])
+	f.pos -= from
 	src := f.src
 	for !f.stopped && f.end < feedBytes-feedSlack {
 		if src.pos == src.end && !src.more() {
@@ -111,6 +108,14 @@ func (f *feed) refill() {
 	f.acc |= binary.BigEndian.Uint64(f.buf[f.pos&(feedBytes-1):]) >> f.n
 	f.pos += int((63 - f.n) >> 3)
 	f.n |= 56
+}
+
+// from gives acc, n and pos for reading on at a bit of buf, which may lie up to 64
+// before what is loaded.
+func (f *feed) from(bit int) (acc uint64, n uint, pos int) {
+	pos = bit >> 3
+	acc = binary.BigEndian.Uint64(f.buf[pos&(feedBytes-1):]) << (bit & 7)
+	return acc, uint(56 - bit&7), pos + 7
 }
 
 // take consumes k bits, 32 at most, and gives them.

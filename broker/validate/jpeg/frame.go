@@ -20,7 +20,7 @@ type component struct {
 	blocks [2]int   // columns and rows of blocks that hold the picture
 	seen   bool     // a scan brought it (progressive: its DC)
 	bits   [64]int8 // progressive: how many low bits of each coefficient are missing; -1: all
-	mask   []uint64 // progressive: for each block, a bit for each non-zero coefficient
+	mask   masks    // of a progressive picture
 }
 
 // frame is the frame header and what follows from it.
@@ -162,10 +162,10 @@ func (d *decoder) numberOfLines(s scanHeader, rows int) (byte, error) {
 	return d.nextMarker()
 }
 
-// reserveMasks takes the memory of a progressive picture: 8 bytes for each block
-// of 64 coefficients, an eighth of a byte a pixel and component.
+// reserveMasks asks for the most memory that a progressive picture can take: 8 bytes
+// for each block of 64 coefficients, an eighth of a byte a pixel and component.
 func (d *decoder) reserveMasks() error {
-	if d.frame.comps[0].mask != nil || !d.info.Decoded {
+	if d.frame.comps[0].mask.pieces != nil || !d.info.Decoded {
 		return nil
 	}
 	total := int64(0)
@@ -182,9 +182,10 @@ func (d *decoder) reserveMasks() error {
 			return nil
 		}
 	}
+	zeros := new(maskPiece)
 	for i := range d.frame.comps {
 		c := &d.frame.comps[i]
-		c.mask = make([]uint64, c.blocks[0]*c.blocks[1])
+		c.mask = newMasks(c.blocks[0]*c.blocks[1], zeros)
 	}
 	return nil
 }

@@ -19,7 +19,10 @@ type table struct {
 	largest byte // symbol
 
 	paths  *[1 << pathBits]path // of an AC table, once it is needed
+	firsts *[1 << pathBits]path // of the first code of each path alone; 0: it is longer, or none
 	pathOf byte                 // for which largest size
+
+	dcPaths *[1 << codeBits]dcPath // of a DC table, once it is needed
 
 	// The codes that are longer than pathBits are the last of their order, so that
 	// they stand close together: long is by a code's 16 bits, less longFrom.
@@ -32,7 +35,7 @@ var errTable = errors.New("its code lengths contradict each other")
 // define builds the table from the 16 counts and the symbols of a DHT segment
 // (T.81 annex C). No code is all ones, so the last of a length must leave one over.
 func (t *table) define(counts []byte, symbols []byte) error {
-	*t = table{count: len(symbols), paths: t.paths, long: t.long[:0]}
+	*t = table{count: len(symbols), paths: t.paths, firsts: t.firsts, dcPaths: t.dcPaths, long: t.long[:0]}
 	copy(t.symbols[:], symbols)
 	for _, s := range symbols {
 		t.largest = max(t.largest, s)
@@ -84,21 +87,24 @@ func (t *table) code(acc uint64) (length uint, symbol byte) {
 // that lie whole within them, each with the bits of its magnitude, which may reach
 // beyond. Nothing of a magnitude is kept, so its bits need not be seen.
 //
-//	bits  0 to  7  how many bits that takes; 0: the first code is longer, or none
-//	bits  8 to 15  by how many coefficients it goes on; pathEOB more at an end of block
-//	bits 16 to 31  the same two for the first code alone
-type path uint32
+//	bits 0 to  7  how many bits that takes, of table.paths maxPath at most; 0: none
+//	bits 8 to 15  by how many coefficients it goes on; pathEOB more at an end of block
+//
+// It is as short as that for the sake of the cache.
+type path uint16
 
 const (
+	pathSkip = 8 // bits below the second figure
 	pathEOB  = 128
-	pathNone = path(64 << 8) // leaves the loop of block, as an end does
+	pathNone = path(64 << 8) // leaves the loop of sequential, as an end does
+
+	// maxPath is so that of 64 bits, behind 3 paths, or a DC of 31 and one path,
+	// enough are left for the next look-up.
+	maxPath = 17
 )
 
 func (p path) bits() uint { return uint(p & 63) }
-func (p path) skip() uint { return uint(p >> 8 & 255) }
-
-// first is the path of the first code alone.
-func (p path) first() path { return p >> 16 }
+func (p path) skip() uint { return uint(p) >> 8 }
 
 // build makes the paths of an AC table whose magnitudes have at most maxSize bits.
 func (t *table) build(maxSize byte) {
@@ -106,11 +112,12 @@ func (t *table) build(maxSize byte) {
 		return
 	}
 	if t.paths == nil {
-		t.paths = new([1 << pathBits]path)
+		t.paths, t.firsts = new([1 << pathBits]path), new([1 << pathBits]path)
 	}
 	t.pathOf = maxSize
 	var length [1 << pathBits]uint8 // of the first code
-	var single [1 << pathBits]path  // of the first code and its magnitude
+	single := t.firsts              // of the first code and its magnitude
+	clear(single[:])
 	code, index := 0, 0
 	for l := 1; l <= pathBits; l++ {
 		for ; int32(code) <= t.maxCode[l]; code++ {
@@ -143,22 +150,43 @@ func (t *table) build(maxSize byte) {
 		}
 		code <<= 1
 	}
-	for i := range single {
-		p := single[i]
-		if p == 0 {
+	for i, p := range single {
+		bits, skip := p.bits(), p.skip()
+		if p == 0 || bits > maxPath {
 			t.paths[i] = pathNone
 			continue
 		}
-		bits, skip := p.bits(), p.skip()
 		for skip < pathEOB && bits < pathBits {
 			j := i << bits & (1<<pathBits - 1)
 			next := single[j]
-			if next == 0 || bits+uint(length[j]) > pathBits || skip+next.skip()%pathEOB > 63 {
+			if next == 0 || bits+uint(length[j]) > pathBits || bits+next.bits() > maxPath ||
+				skip+next.skip()%pathEOB > 63 {
 				break
 			}
 			bits += next.bits()
 			skip += next.skip()
 		}
-		t.paths[i] = path(bits) | path(skip)<<8 | p<<16
+		t.paths[i] = path(bits) | path(skip)<<8
+	}
+}
+
+// dcPath is one code of a DC table with its magnitude.
+//
+//	bits  0 to  5  how many bits they take; 0: the code is longer than codeBits, or none
+//	bits  6 to 10  of these, the code's
+//	bits 11 to 15  the magnitude's
+type dcPath uint16
+
+// buildDC makes the paths of a DC table whose magnitudes have at most maxSize bits.
+func (t *table) buildDC(maxSize byte) {
+	if t.dcPaths == nil {
+		t.dcPaths = new([1 << codeBits]dcPath)
+	}
+	for i, e := range &t.lut {
+		length, size := e>>8, e&255
+		t.dcPaths[i] = 0
+		if e != 0 && size <= uint16(maxSize) {
+			t.dcPaths[i] = dcPath(length + size | length<<6 | size<<11)
+		}
 	}
 }

@@ -282,7 +282,8 @@ func TestBandsAgainstPlain(t *testing.T) {
 			count = min(len(all)+1+r.IntN(3), len(before))
 			sound = count <= len(all) && all[count-1].eobRun == 0
 		}
-		mask := slices.Clone(before[:count])
+		from := int64(r.IntN(2) * (maskBlocks - 3)) // the second piece is reached, too
+		mask := masksOf(from, before[:count])
 		s := scanHeader{ss: ss, se: se, comps: []scanComp{{c: &component{mask: mask}, ac: &d.ac[0]}}}
 		d.src.r = bytes.NewReader(append(stuff(data), 0xFF, 0xD9))
 		d.bits.begin()
@@ -290,7 +291,7 @@ func TestBandsAgainstPlain(t *testing.T) {
 		if refine {
 			scan = d.acRefine
 		}
-		_, st := scan(s, 0, int64(count))
+		_, st := scan(s, from, from+int64(count))
 		name := fmt.Sprintf("seed %d, refine %v, %d to %d, %d of %d blocks", seed, refine, ss, se, count, len(all))
 		if sound != (st == good) {
 			t.Fatalf("%s: fast %v, plain %v", name, st == good, sound)
@@ -303,16 +304,30 @@ func TestBandsAgainstPlain(t *testing.T) {
 		if left := 8*len(data) - all[count-1].bit; d.bits.left() != left {
 			t.Fatalf("%s: %d bits are left, want %d", name, d.bits.left(), left)
 		}
-		for i := range mask {
-			if mask[i] != all[i].nz {
-				t.Fatalf("%s: block %d is %b, want %b", name, i, mask[i], all[i].nz)
+		for i := range count {
+			if got := mask.of(from + int64(i)); got != all[i].nz {
+				t.Fatalf("%s: block %d is %b, want %b", name, i, got, all[i].nz)
 			}
+		}
+		if *mask.zeros != (maskPiece{}) {
+			t.Fatalf("%s: the piece of zeros was written to", name)
 		}
 	}
 	t.Log(outcome)
 	if outcome["good"] < rounds/10 || outcome["bad"] < rounds/10 {
 		t.Errorf("it does not try both: %v", outcome)
 	}
+}
+
+// masksOf are the masks of these blocks, which begin at block from.
+func masksOf(from int64, blocks []uint64) masks {
+	m := newMasks(int(from)+len(blocks), new(maskPiece))
+	for i, b := range blocks {
+		if b != 0 {
+			m.add(from+int64(i), b)
+		}
+	}
+	return m
 }
 
 // TestFirstDCAgainstPlain does the same for the first DC scan of progressive

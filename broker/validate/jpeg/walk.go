@@ -22,6 +22,7 @@ type decoder struct {
 	pred     [maxComps]int32 // the last DC of each component of the scan
 	plan     []unit          // the blocks of an MCU
 	dcs      dcRows
+	places   *[256]uint64 // see zeroPlaces; nil until a scan refines
 	opts     Options
 	info     Info
 	icc      iccParts
