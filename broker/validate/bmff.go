@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"io"
+	"iter"
 	"strings"
 
 	"github.com/uploadbroker/uploadbroker/broker"
@@ -13,6 +14,9 @@ import (
 // maxIndexBytes bounds the boxes that are read as a whole (meta, moov); real ones
 // have some 100 KB at most.
 const maxIndexBytes = 8 << 20
+
+// maxExifBlocks bounds the EXIF blocks that are looked at; Canon's files have three.
+const maxExifBlocks = 8
 
 // sniffBrand tells the files of the ISO base media format apart (ISO 14496-12
 // section 4.3, the ftyp box): pictures by their brands, all else is video.
@@ -47,8 +51,8 @@ type box struct {
 }
 
 // boxes walks the top level of the file (ISO 14496-12 section 4.2) and hands the
-// boxes that are named in keep, read as a whole, to use. Of a box "uuid" it hands
-// the first bytes.
+// boxes that are named in keep, read as a whole, to use: the first of each, as there
+// may be no more. Of a box "uuid" it hands the first bytes.
 func (c *check) boxes(keep string, use func(b box) error) error {
 	seen := map[string]bool{}
 	for c.in.off < c.size {
@@ -82,9 +86,12 @@ func (c *check) boxes(keep string, use func(b box) error) error {
 			return truncatedf("the file ends after %s bytes; its box %q, at byte %s, has %s", figures.Of(c.size), name,
 				figures.Of(start), figures.Of(n))
 		}
-		seen[name] = true
 		n -= head
-		if strings.Contains(keep, name) {
+		again := seen[name]
+		if name == "meta" || name == "moov" {
+			seen[name] = true
+		}
+		if !again && strings.Contains(keep, name) {
 			if n > maxIndexBytes {
 				c.structureOnly("its index is larger than any that is known: only its boxes were checked")
 				if err := c.in.skip(n); err != nil {
@@ -147,28 +154,43 @@ func printable(name string) bool {
 	return true
 }
 
-// children splits a box's body into the boxes in it.
-func children(p []byte) ([]box, error) {
-	var list []box
-	for len(p) >= 8 {
-		n, head := uint64(binary.BigEndian.Uint32(p)), uint64(8)
-		name := string(p[4:8])
-		switch {
-		case n == 0:
-			n = uint64(len(p))
-		case n == 1 && len(p) >= 16:
-			n, head = binary.BigEndian.Uint64(p[8:]), 16
+// children goes through the boxes in a box's body, all of which it has tried: a file
+// may have more of them than should be held.
+func children(p []byte) (iter.Seq[box], error) {
+	n := 0
+	for rest := p; len(rest) >= 8; n++ {
+		var err error
+		if _, rest, err = child(rest); err != nil {
+			return nil, err
 		}
-		if n < head || n > uint64(len(p)) {
-			return nil, corruptf("its box %q is said to have %s bytes, where %s are left", name, figures.Of(n), figures.Of(len(p)))
-		}
-		if len(list) == 1<<16 {
+		if n == 1<<16 {
 			return nil, corruptf("it has too many boxes in one")
 		}
-		list = append(list, box{name, p[head:n]})
-		p = p[n:]
 	}
-	return list, nil
+	return func(yield func(box) bool) {
+		for rest := p; len(rest) >= 8; {
+			var b box
+			if b, rest, _ = child(rest); !yield(b) {
+				return
+			}
+		}
+	}, nil
+}
+
+// child cuts the first box off p, which has 8 bytes or more.
+func child(p []byte) (b box, rest []byte, err error) {
+	n, head := uint64(binary.BigEndian.Uint32(p)), uint64(8)
+	name := string(p[4:8])
+	switch {
+	case n == 0:
+		n = uint64(len(p))
+	case n == 1 && len(p) >= 16:
+		n, head = binary.BigEndian.Uint64(p[8:]), 16
+	}
+	if n < head || n > uint64(len(p)) {
+		return b, nil, corruptf("its box %q is said to have %s bytes, where %s are left", name, figures.Of(n), figures.Of(len(p)))
+	}
+	return box{name, p[head:n]}, p[n:], nil
 }
 
 // The boxes of a CR3 that hold EXIF, each as a TIFF of its own, lie in moov in a
@@ -184,7 +206,7 @@ func (c *check) cr3() error {
 	err := c.boxes("moov", func(b box) error {
 		if b.name == "uuid" {
 			// A PRVW box follows 8 bytes; in it stand 12 bytes and the JPEG's length.
-			if p := b.body; len(p) >= 48 && string(p[:16]) == canonPreviewUUID && string(p[28:32]) == "PRVW" {
+			if p := b.body; len(p) >= 48 && len(previews) < maxPreviews && string(p[:16]) == canonPreviewUUID && string(p[28:32]) == "PRVW" {
 				previews = append(previews, c.lying(c.in.off+48, int64(binary.BigEndian.Uint32(p[44:])))...)
 			}
 			return nil
@@ -194,7 +216,7 @@ func (c *check) cr3() error {
 			return err
 		}
 		tracks := 0
-		for _, b := range list {
+		for b := range list {
 			switch {
 			case b.name == "trak":
 				tracks++
@@ -203,7 +225,10 @@ func (c *check) cr3() error {
 				if err != nil {
 					return err
 				}
-				for _, p := range parts {
+				for p := range parts {
+					if len(c.exif) == maxExifBlocks {
+						break
+					}
 					switch p.name {
 					case "CMT1": // the main directory
 						if err := c.cr3Size(p.body); err != nil {

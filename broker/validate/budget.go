@@ -7,10 +7,12 @@ import (
 )
 
 // Budget is the memory, in bytes, that all checks of a process may hold together
-// for pictures (worker.memory). Only what grows with a picture counts: what WebP's
-// decoders keep, the marks of a progressive JPEG, the tiles beside each other that a
-// thumbnail waits for, and a large index of a HEIF. PNG, TIFF and baseline JPEG are
-// proven in flat memory, under 1 MB a check and 2 MB for the thumbnail.
+// for pictures (worker.memory). Only what grows with a picture counts: what
+// WebP's lossless decoder keeps, the partitions of a lossy one that take turns, the
+// marks of a progressive JPEG, the tiles beside each other that a
+// thumbnail waits for, the window of a TIFF's large pieces of Zstandard, and a large
+// index of a HEIF. PNG, other TIFF and baseline JPEG are proven in flat memory, under
+// 1 MB a check and 2 MB for the thumbnail.
 //
 // A check waits until its demand fits, first come first served, so that a large
 // one is not passed for ever. It holds one demand at most and never asks for a

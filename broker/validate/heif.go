@@ -54,6 +54,7 @@ func (c *check) heif() error {
 // heifIndex is what the meta box says of the file's items.
 type heifIndex struct {
 	c        *check
+	exifs    int // blocks of EXIF that were read
 	items    map[uint64]heifItem
 	primary  uint64 // the picture; 0: not said
 	located  bool   // the primary item has its place
@@ -61,6 +62,9 @@ type heifIndex struct {
 }
 
 type heifItem int
+
+// maxItems bounds what is held of a list; real ones name some 100.
+const maxItems = 1 << 14
 
 // The items that are read.
 const (
@@ -78,7 +82,7 @@ func (h *heifIndex) meta(p []byte) error {
 		return err
 	}
 	located, idat := false, int64(0)
-	for _, b := range list {
+	for b := range list {
 		switch b.name {
 		case "iinf":
 			err = h.list(b.body)
@@ -94,7 +98,7 @@ func (h *heifIndex) meta(p []byte) error {
 			return err
 		}
 	}
-	for _, b := range list {
+	for b := range list {
 		if b.name == "iloc" {
 			located = true
 			if err := h.places(b.body, idat); err != nil {
@@ -118,7 +122,7 @@ func (c *check) heifSize(p []byte) error {
 	if err != nil {
 		return err
 	}
-	for _, b := range list {
+	for b := range list {
 		if b.name != "ipco" {
 			continue
 		}
@@ -126,7 +130,7 @@ func (c *check) heifSize(p []byte) error {
 		if err != nil {
 			return err
 		}
-		for _, p := range props {
+		for p := range props {
 			if p.name != "ispe" || len(p.body) < 12 {
 				continue
 			}
@@ -151,10 +155,10 @@ func (h *heifIndex) list(p []byte) error {
 	if err != nil {
 		return err
 	}
-	for _, b := range list {
+	for b := range list {
 		r := cursor{p: b.body}
 		version := r.uint(4) >> 24
-		if b.name != "infe" || version < 2 {
+		if b.name != "infe" || version < 2 || len(h.items) == maxItems {
 			continue
 		}
 		id := r.uint(countBytes(version, 2))
@@ -214,7 +218,10 @@ func (h *heifIndex) places(p []byte, idatBytes int64) error {
 		base := r.uint(baseBytes)
 		extents := r.uint(2)
 		h.located = h.located || id == h.primary && extents > 0
-		whole := extents == 1 // what lies in pieces is not put together here
+		whole := extents == 1                        // what lies in pieces is not put together here
+		if indexBytes+offsetBytes+lengthBytes == 0 { // they all say the same, in no bytes
+			extents = min(extents, 1)
+		}
 		for ; extents > 0 && !r.short; extents-- {
 			r.uint(indexBytes)
 			at, n := base+r.uint(offsetBytes), r.uint(lengthBytes)
@@ -249,7 +256,8 @@ func (h *heifIndex) places(p []byte, idatBytes int64) error {
 func (h *heifIndex) read(id uint64, at, n int64) error {
 	c := h.c
 	switch kind := h.items[id]; {
-	case kind == itemExif && c.exif == nil && n > 4 && n <= maxExifBytes:
+	case kind == itemExif && c.exif == nil && n > 4 && n <= maxExifBytes && h.exifs < maxExifBlocks:
+		h.exifs++
 		p := make([]byte, n)
 		if _, err := c.ranged.ReadAt(p, at); err != nil {
 			return err

@@ -55,7 +55,7 @@ func TestSoundFiles(t *testing.T) {
 	} {
 		cases[name] = sound{testdata(t, name), mime, broker.ProofFull, 41, 31}
 	}
-	cases["group4.tif"] = sound{testdata(t, "group4.tif"), "image/tiff", broker.ProofStructure, 83, 61}
+	cases["group4.tif"] = sound{testdata(t, "group4.tif"), "image/tiff", broker.ProofFull, 83, 61}
 	cases["picture.heic"] = sound{testdata(t, "picture.heic"), "image/heic", broker.ProofStructure, 0, 0}
 	cases["picture.avif"] = sound{testdata(t, "picture.avif"), "image/avif", broker.ProofStructure, 84, 62}
 	for name, c := range cases {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/bits"
 
+	"golang.org/x/image/ccitt"
 	"golang.org/x/image/tiff/lzw"
 
 	"github.com/uploadbroker/uploadbroker/broker"
@@ -13,11 +14,17 @@ import (
 	"github.com/uploadbroker/uploadbroker/broker/validate/jpeg"
 )
 
+// maxFaxWidth is the most pixels in a row that golang.org/x/image/ccitt takes.
+const maxFaxWidth = 1 << 20
+
 // piece unpacks the strip or tile i and counts its bytes; what this program can't
 // unpack is left at the structure.
 func (t *tiffFile) piece(g *raster, i, at, n, rows int64) error {
 	plane := i / (g.across * g.down)
 	want := g.pieceBytes(rows, plane)
+	// The last strip may hold the rows of a whole one. It is read to its end, so
+	// that a checksum there is looked at.
+	most := max(want, g.pieceBytes(g.pieceRows, plane))
 	if t.looked += n; t.looked > 4*t.c.size {
 		t.c.structureOnly("its pieces overlap")
 		return nil
@@ -37,6 +44,13 @@ func (t *tiffFile) piece(g *raster, i, at, n, rows int64) error {
 			return nil
 		}
 		r = io.LimitReader(raw, want)
+	case 4:
+		if g.samples != 1 || g.bits[0] != 1 || g.pieceWidth > maxFaxWidth {
+			t.c.structureOnly("its fax compression was not unpacked")
+			return nil
+		}
+		// As libtiff has it, white is 0 whatever the picture's own white is.
+		r = ccitt.NewReader(raw, ccitt.MSB, ccitt.Group4, int(g.pieceWidth), int(rows), &ccitt.Options{Invert: true})
 	case 5:
 		var head [2]byte
 		if n >= 2 {
@@ -58,14 +72,22 @@ func (t *tiffFile) piece(g *raster, i, at, n, rows int64) error {
 		r = t.inflate
 	case 32773:
 		r = &packBits{r: raw}
+	case 50000:
+		var err error
+		if r, err = t.unzstd(raw, most); err != nil {
+			return t.unpackFault(err, 0, want)
+		}
+		if r == nil {
+			return nil
+		}
 	default:
 		t.c.structureOnly("its compression (%d) was not unpacked", g.compression)
 		return nil
 	}
-	// The last strip may hold the rows of a whole one. It is read to its end, so
-	// that a checksum there is looked at.
-	most := max(want, g.pieceBytes(g.pieceRows, plane))
-	buf := make([]byte, 16<<10)
+	if t.buf == nil {
+		t.buf = make([]byte, 16<<10)
+	}
+	buf := t.buf
 	for have := int64(0); ; {
 		if err := t.c.ctx.Err(); err != nil {
 			return err
@@ -77,7 +99,7 @@ func (t *tiffFile) piece(g *raster, i, at, n, rows int64) error {
 		case have > most:
 			return corruptf("it unpacks to more than its %s bytes", figures.Of(most))
 		case err == nil:
-		case have >= want && (err == io.EOF || g.compression == 5): // LZW data may lack its end code
+		case have >= want && (err == io.EOF || g.compression == 4 || g.compression == 5): // LZW's and fax's end code may be missing
 			return nil
 		default:
 			return t.unpackFault(err, have, want)
@@ -108,6 +130,9 @@ func (t *tiffFile) inflater(raw io.Reader) (err error) {
 }
 
 func (t *tiffFile) unpackFault(err error, have, want int64) error {
+	if _, ok := err.(*fault); ok {
+		return err
+	}
 	if t.c.ranged.err != nil {
 		return t.c.ranged.err
 	}

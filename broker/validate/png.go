@@ -31,6 +31,7 @@ type pngWalk struct {
 	palette    bool
 	paletteRGB []byte
 	picture    bool // the IDAT chunks were there
+	profile    bool // an iCCP chunk was there
 	begun      bool // the head of the next chunk is already read
 }
 
@@ -80,7 +81,8 @@ func (c *check) png() error {
 				}
 			}
 		case "iCCP":
-			if c.want.Thumb && !w.picture {
+			if c.want.Thumb && !w.picture && !w.profile { // there may be one (section 11.3.2.3)
+				w.profile = true
 				var block []byte
 				block, err = w.small(maxICCBytes)
 				c.thumb.icc = pngProfile(block)

@@ -38,6 +38,10 @@ func (t *tiffFile) pictures(list []directory) error {
 		if err := t.allPieces(g); err != nil {
 			return err
 		}
+		if t.zstd != nil {
+			t.zstd = nil
+			t.c.release()
+		}
 		if t.paint != nil {
 			t.paint.done()
 			t.paint = nil
@@ -121,8 +125,19 @@ func (t *tiffFile) allPieces(g *raster) error {
 		}
 		return err
 	}
+	if t.listed += min(2*total, 1<<40); t.listed > 4*t.c.size { // a piece is listed in 2 bytes at least
+		t.c.structureOnly("its lists of pieces overlap")
+		return nil
+	}
 	if g.compression == 6 && !t.raw {
 		return t.oldJPEG(g, total)
+	}
+	if n := g.zstdBytes(); n > 0 && (t.paint == nil || t.paint.band.sums == nil) { // a band reserves for both
+		if ok, err := t.c.reserve(n); err != nil {
+			return err
+		} else if !ok {
+			t.c.structureOnly("its pieces are too large for worker.memory")
+		}
 	}
 	sparse := int64(0)
 	for i := range total {

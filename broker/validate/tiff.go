@@ -68,20 +68,25 @@ func followed(tag uint16) bool {
 
 // tiffFile walks the directories of a TIFF, a BigTIFF or a raw photo made like one.
 type tiffFile struct {
-	c      *check
-	r      io.ReaderAt
-	order  binary.ByteOrder
-	big    bool // BigTIFF: 8-byte offsets
-	raw    bool // the pictures are a camera's own
-	make   string
-	dirs   int
-	seen   map[int64]bool
-	looked int64 // bytes of strips and tiles looked at, so that overlaps can't cost for ever
-	found  int   // pictures
+	c     *check
+	r     io.ReaderAt
+	order binary.ByteOrder
+	big   bool // BigTIFF: 8-byte offsets
+	raw   bool // the pictures are a camera's own
+	make  string
+	dirs  int
+	seen  map[int64]bool
+	// Bytes looked at, so that overlaps can't cost for ever.
+	entries int64 // of directories
+	listed  int64 // of lists of pieces
+	looked  int64 // of strips and tiles
+	found   int   // pictures
 
 	hasPreview bool // a JPEG beside them
 
 	inflate  io.ReadCloser // kept from piece to piece
+	zstd     *unzstd       // likewise, within a picture
+	buf      []byte        // for what is unpacked
 	paint    *tiffPaint    // of the picture that becomes the thumbnail; nil: none does
 	previews []preview
 }
@@ -183,6 +188,9 @@ func (t *tiffFile) walk() error {
 				queue = append(queue, sub)
 			}
 		}
+		if t.entries > 4*t.c.size {
+			return corruptf("its directories overlap")
+		}
 		if err := t.recognize(d); err != nil {
 			return err
 		}
@@ -266,6 +274,7 @@ func (t *tiffFile) directory(at int64) (d directory, next int64, err error) {
 		return d, 0, corruptf("its directory at byte %s is said to have %s entries", figures.Of(at), figures.Of(uint64(n)))
 	}
 	d.tags = map[uint16]entry{}
+	t.entries += n * entryBytes
 	at += countBytes
 	for ; n > 0; n-- {
 		if err := t.get(p[:entryBytes], at, "a directory"); err != nil {

@@ -6,8 +6,9 @@ import (
 )
 
 const (
-	maxPaintRow  = 1 << 20 // bytes of an unpacked row of a piece
-	maxPaintBand = 8 << 20 // bytes of a row of tiles
+	maxPaintRow  = 1 << 20  // bytes of an unpacked row of a piece
+	maxPaintBand = 8 << 20  // bytes of a row of tiles
+	maxPaintHeld = 12 << 20 // bytes of it and of what unpacks the tiles
 )
 
 // tiffPaint hands the rows of a TIFF's picture on to a thumbnail while they are

@@ -19,6 +19,7 @@ type tileBand struct {
 // bandOf makes the band of a picture's tiles. False: it would be too large.
 func (p *tiffPaint) bandOf() bool {
 	g := p.g
+	unpack := g.zstdBytes() // a check holds one demand at most
 	for square := int64(1); square <= 16; square *= 2 {
 		if square > 1 && (g.pieceWidth%square != 0 || g.pieceRows%square != 0) {
 			return false
@@ -26,10 +27,10 @@ func (p *tiffPaint) bandOf() bool {
 		b := tileBand{square: square, width: g.width, tile: g.pieceWidth}
 		b.cols = b.of(g.width)
 		need := 2 * b.cols * b.of(min(g.pieceRows, g.height)) * p.perLine()
-		if b.cols > 1<<17 || b.of(g.pieceRows) > 1<<17 || need > maxPaintBand {
+		if b.cols > 1<<17 || b.of(g.pieceRows) > 1<<17 || need > min(maxPaintBand, maxPaintHeld-unpack) {
 			continue
 		}
-		if ok, err := p.t.c.reserve(need); !ok || err != nil {
+		if ok, err := p.t.c.reserve(need + unpack); !ok || err != nil {
 			return false
 		}
 		b.sums = make([]uint16, need/2)

@@ -216,7 +216,8 @@ func (d *decoder) code(c *code, alphabet int) error {
 			if int(symbol) >= alphabet {
 				return ErrInvalid
 			}
-			bits[symbol] = 1
+			d.twice = d.twice || bits[symbol] == 1
+			bits[symbol] = 1 // twice the same is a code of one symbol, and of no bits
 			wide = 8
 		}
 		return c.build(bits)

@@ -72,6 +72,7 @@ type decoder struct {
 	n        uint // bits in acc
 	zeros    uint // of them, behind the end of the data
 	window   []uint32
+	twice    bool // a code named one symbol twice
 }
 
 // fill makes at least 56 bits valid; behind the end they are zeros.

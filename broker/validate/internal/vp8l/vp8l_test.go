@@ -96,7 +96,13 @@ func FuzzAsReference(f *testing.F) {
 		_, bad := reference.Decode(bytes.NewReader(p))
 		// The other way round it may be: x/image takes codes that are not complete,
 		// as libwebp does not.
-		if err == nil && bad != nil && bad.Error() != "vp8l: too many Huffman trees" {
+		if err != nil || bad == nil || bad.Error() == "vp8l: too many Huffman trees" {
+			return
+		}
+		// To libwebp a code that names one symbol twice is one without bits; x/image
+		// reads a bit each time.
+		d := &decoder{r: bytes.NewReader(p), buf: make([]byte, 4096)}
+		if d.picture(o); !d.twice {
 			t.Fatalf("it is sound, but %v", bad)
 		}
 	})
