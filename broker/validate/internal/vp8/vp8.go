@@ -236,7 +236,8 @@ func (d *decoder) readSegments() (q quantizers) {
 // passFilter passes the loop filter's head (section 9.6): no code depends on it.
 func passFilter(p *partition) {
 	p.number(1 + 6 + 3)
-	if p.flag() && p.flag() {
+	adjusted := p.flag()
+	if changed := adjusted && p.flag(); changed {
 		for range 4 + 4 {
 			p.change(6)
 		}
