@@ -7,7 +7,7 @@
 // size and time are bounded.
 //
 // It needs no permission but to reach out. Side effect: it sends GET requests
-// without a body. No error names more of a URL than its host.
+// without a body, and what Post is given. No error names more of a URL than its host.
 package fetch
 
 import (
