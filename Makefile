@@ -130,6 +130,11 @@ bench-validate: ## judging photos beside jpeginfo, djpeg and Go's decoder, in MB
 	@./deploy/setup.sh run bench
 	go test -run '^$$' -bench '^BenchmarkValidate$$' -benchtime 1x -timeout 0 ./cmd/uploadbroker
 
+.PHONY: bench-zip
+bench-zip: ## a project's zip over HTTP beside reading the same objects one by one, and the server's memory
+	@./deploy/setup.sh run
+	go test -run '^$$' -bench '^BenchmarkZip$$' -benchtime 1x -timeout 0 ./cmd/uploadbroker
+
 .PHONY: build
 build: ## build bin/uploadbroker
 	@./deploy/setup.sh go

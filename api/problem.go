@@ -21,7 +21,14 @@ type Problem struct {
 	Detail     string       `json:"detail,omitempty" doc:"What is wrong and what to do, for a person."`
 	RetryAfter int          `json:"retry_after,omitempty" doc:"Seconds after which trying again makes sense."`
 	Errors     []FieldError `json:"errors,omitempty" nullable:"false" doc:"Where in the request the faults are."`
+	Fault      *Fault       `json:"fault,omitempty" doc:"Why a reconstruction does not start."`
 	cause      error        // for the log
+}
+
+// Fault is the coded error of a reconstruction.
+type Fault struct {
+	Number int    `json:"number" doc:"Stable." example:"1"`
+	Name   string `json:"name" doc:"Stable: IMAGES_UNJUDGED, NO_READY_IMAGE, TOO_FEW_READY, ALREADY_RUNNING, NO_ENGINE, NOT_ALLOWED or ENGINE_FAILED." example:"IMAGES_UNJUDGED"`
 }
 
 // FieldError says what is wrong with one place of a request.
@@ -57,11 +64,12 @@ func statusOf(code broker.Code) int {
 		return http.StatusUnprocessableEntity
 	case broker.CodeTooLarge, broker.CodeBatchTooLarge:
 		return http.StatusRequestEntityTooLarge
-	case broker.CodeConflict, broker.CodeNoBucket, broker.CodeUndoEnded, broker.CodeChanged:
+	case broker.CodeConflict, broker.CodeNoBucket, broker.CodeUndoEnded, broker.CodeChanged, broker.CodeNoReadyImage,
+		broker.CodeImagesUnjudged, broker.CodeTooFewReady, broker.CodeAlreadyRunning, broker.CodeNoEngine:
 		return http.StatusConflict
 	case broker.CodeTooManyRequests:
 		return http.StatusTooManyRequests
-	case broker.CodeDenied:
+	case broker.CodeDenied, broker.CodeEngineFailed:
 		return http.StatusBadGateway
 	case broker.CodeNotSupported:
 		return http.StatusNotImplemented

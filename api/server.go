@@ -62,8 +62,8 @@ func New(o Options) *echo.Echo {
 			Skipper:       func(c echo.Context) bool { return o.isLocal(c.Request()) },
 			AllowOrigins:  o.CORSOrigins,
 			AllowMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
-			AllowHeaders:  []string{"Authorization", "Content-Type", "key", "altitoken"},
-			ExposeHeaders: []string{"Retry-After", echo.HeaderXRequestID},
+			AllowHeaders:  []string{"Authorization", "Content-Type", "Range", "If-Range", "If-None-Match", "key", "altitoken"},
+			ExposeHeaders: []string{"Retry-After", echo.HeaderXRequestID, "Content-Length", "Content-Range", "ETag", "Accept-Ranges", "Content-Disposition"},
 			MaxAge:        600,
 		}))
 	}
@@ -174,9 +174,8 @@ func Server(e *echo.Echo, o Options) *http.Server {
 func headAsGet(next http.Handler, o Options) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodHead && !o.isLocal(r) {
-			get := *r
-			get.Method = http.MethodGet
-			r = &get
+			r = r.WithContext(context.WithValue(r.Context(), headKey{}, true)) // a copy
+			r.Method = http.MethodGet
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -12,7 +12,15 @@ import (
 type (
 	visitKey     struct{}
 	requestIDKey struct{}
+	headKey      struct{}
 )
+
+// IsHead reports whether only the headers of the answer are wanted: faces see a GET
+// in the place of each HEAD.
+func IsHead(ctx context.Context) bool {
+	head, _ := ctx.Value(headKey{}).(bool)
+	return head
+}
 
 // visit is what the server knows of a request before a face sees it.
 type visit struct {

@@ -34,6 +34,12 @@ const (
 	CodeChanged         Code = "changed"           // the object is no longer the one asked for (If-Match)
 	CodeNoThumbnail     Code = "no_thumbnail"      // the image is there and has no thumbnail
 	CodeNotSupported    Code = "not_supported"     // this bucket or method can't do that
+	CodeNoReadyImage    Code = "no_ready_image"    // the project has no image that is Ready
+	CodeImagesUnjudged  Code = "images_unjudged"   // an image is still uploading or being judged
+	CodeTooFewReady     Code = "too_few_ready"     // fewer images are Ready than were expected
+	CodeAlreadyRunning  Code = "already_running"   // the project has a reconstruction that has not ended
+	CodeNoEngine        Code = "no_engine"         // no reconstruction engine is configured
+	CodeEngineFailed    Code = "engine_failed"     // the reconstruction engine failed, or is away for good
 )
 
 // AllCodes lists every Code, for tables that must cover them all.
@@ -42,7 +48,8 @@ func AllCodes() []Code {
 		CodeInternal, CodeUnavailable, CodeUnauthenticated, CodeNotAllowed, CodeNotFound,
 		CodeInvalid, CodeInvalidName, CodeInvalidSHA1, CodeInvalidSize, CodeInvalidType,
 		CodeTooLarge, CodeBatchTooLarge, CodeConflict, CodeUnknownBucket, CodeNoBucket,
-		CodeUndoEnded, CodeTooManyRequests, CodeDenied, CodeChanged, CodeNoThumbnail, CodeNotSupported,
+		CodeUndoEnded, CodeTooManyRequests, CodeDenied, CodeChanged, CodeNoThumbnail, CodeNotSupported, CodeNoReadyImage,
+		CodeImagesUnjudged, CodeTooFewReady, CodeAlreadyRunning, CodeNoEngine, CodeEngineFailed,
 	}
 }
 

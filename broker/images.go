@@ -26,6 +26,7 @@ type Bucket struct {
 	Sessions  Sessioner    // nil: gives no sessions
 	Linker    Linker       // nil: gives no links
 	Copier    Copier       // nil: can't copy inside itself
+	Reader    ObjectReader // nil: its objects are not read for others
 	Events    EventRules
 }
 

@@ -1,8 +1,7 @@
 package broker
 
 import (
-	"context"
-	"fmt"
+	"strings"
 	"time"
 )
 
@@ -18,18 +17,51 @@ const (
 	TaskStopped    TaskState = "Stopped"
 )
 
+// Ended reports whether the task is over.
+func (s TaskState) Ended() bool { return s == TaskDone || s == TaskFailed || s == TaskStopped }
+
+// TaskStage is what is under way for a task that has not ended.
+type TaskStage string
+
+// The stages. A task that is Pending is waiting, one that is Processing goes
+// through the others; "" when it has ended.
+const (
+	StageWaiting TaskStage = "waiting" // for verdicts
+	StageSending TaskStage = "sending" // to the engine
+	StageRunning TaskStage = "running" // there
+	StageCopying TaskStage = "copying" // its results into a bucket
+)
+
+// The types of a task.
+const (
+	TaskNative = "Native"
+	TaskDense  = "Dense"
+)
+
 // Task is one run of a reconstruction engine.
 type Task struct {
 	ID        string
 	ProjectID string
 	Type      string // Native or Dense, as the client asked
 	State     TaskState
+	Stage     TaskStage
+	RunID     string // its name at the engine: a UUID
+	Engine    EngineKind
+	Expected  int     // fewer Ready images than this are refused; 0: any number
+	Images    int     // that it works with; 0 while it waits
+	Bytes     int64   // of these images
+	Progress  float64 // percent; it never falls
+	Fault     *TaskFault
+	Cause     string   // why it failed, in words for its owner
+	Report    *Report  // what an engine said that reports by itself; nil: nothing yet
+	Results   []Result // of one that is Done, in the order of their names
 	CreatedAt time.Time
 	StartedAt *time.Time
 	EndedAt   *time.Time
 }
 
-// TaskFault is why a reconstruction does not start. Number and name are stable.
+// TaskFault is why a reconstruction does not start, or failed. Number and name are
+// stable.
 type TaskFault struct {
 	Number  int
 	Name    string
@@ -54,7 +86,8 @@ func AllTaskFaults() []string {
 	}
 }
 
-func taskFault(name, message string) *TaskFault {
+// NewTaskFault gives a fault its number.
+func NewTaskFault(name, message string) *TaskFault {
 	for i, n := range AllTaskFaults() {
 		if n == name {
 			return &TaskFault{Number: i + 1, Name: name, Message: message}
@@ -63,78 +96,5 @@ func taskFault(name, message string) *TaskFault {
 	return &TaskFault{Name: name, Message: message}
 }
 
-// TaskStore is what Tasks needs of a store.
-type TaskStore interface {
-	projectFinder
-	CountImages(ctx context.Context, projectID string) (Counts, error)
-}
-
-// Tasks holds the rules of reconstructions. No engine can be configured yet, so
-// that every start ends with a fault.
-type Tasks struct {
-	Store TaskStore
-}
-
-// StartOptions go with a start.
-type StartOptions struct {
-	Type     string // Native or Dense; "": Native
-	Expected int    // refuse to start with fewer Ready images; 0: any number
-}
-
-// Start runs a reconstruction of the Ready images, or says why not. An error is a
-// call that could not be judged at all, such as an unknown project.
-func (t *Tasks) Start(ctx context.Context, by Caller, projectID string, o StartOptions) (*Task, *TaskFault, error) {
-	counts, fault, err := t.begin(ctx, by, projectID)
-	if err != nil || fault != nil {
-		return nil, fault, err
-	}
-	unjudged, ready := counts[StateUploading]+counts[StateUploaded], counts[StateReady]
-	switch {
-	case unjudged > 0:
-		fault = taskFault(FaultImagesUnjudged, fmt.Sprintf("%d images are still uploading or being judged; start when they are Ready or Invalid", unjudged))
-	case ready == 0:
-		fault = taskFault(FaultNoReadyImage, "no image is Ready; upload some first")
-	case ready < o.Expected:
-		fault = taskFault(FaultTooFewReady, fmt.Sprintf("%d images are Ready, %d were expected", ready, o.Expected))
-	default:
-		fault = noEngine()
-	}
-	return nil, fault, nil
-}
-
-// PreStart runs a reconstruction as soon as every started image is judged.
-func (t *Tasks) PreStart(ctx context.Context, by Caller, projectID string, _ StartOptions) (*Task, *TaskFault, error) {
-	_, fault, err := t.begin(ctx, by, projectID)
-	if err == nil && fault == nil {
-		fault = noEngine()
-	}
-	return nil, fault, err
-}
-
-// Stop ends the project's running or waiting reconstruction; nil when there is none.
-func (t *Tasks) Stop(ctx context.Context, by Caller, projectID string) (*Task, error) {
-	_, fault, err := t.begin(ctx, by, projectID)
-	if err == nil && fault != nil {
-		err = Errorf(CodeNotAllowed, "%s", fault.Message)
-	}
-	return nil, err
-}
-
-func noEngine() *TaskFault {
-	return taskFault(FaultNoEngine, "no reconstruction engine is configured here; ask the operator")
-}
-
-// begin finds the project for a caller who may start its reconstruction.
-func (t *Tasks) begin(ctx context.Context, by Caller, projectID string) (Counts, *TaskFault, error) {
-	if err := by.Need(""); err != nil {
-		return nil, nil, err
-	}
-	if _, err := findProject(ctx, t.Store, by, projectID); err != nil {
-		return nil, nil, err
-	}
-	if err := by.Need(ScopeUpload); err != nil {
-		return nil, taskFault(FaultNotAllowed, "this needs a key with the scope upload"), nil
-	}
-	counts, err := t.Store.CountImages(ctx, projectID)
-	return counts, nil, err
-}
+// Code is the fault's name among the codes of errors.
+func (f TaskFault) Code() Code { return Code(strings.ToLower(f.Name)) }

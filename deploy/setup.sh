@@ -5,8 +5,9 @@
 #   run   and a Postgres server, which `uploadbroker serve` starts by itself
 #   test  and a C compiler, which Go's race detector needs, curl, by which a test
 #         speaks as old scripts do, djpeg and cjpeg, against which a test holds what
-#         is said of damaged photos, and node with npm, by which tests upload as
-#         programs in the field do: with Aliyun's own clients, which it fetches once
+#         is said of damaged photos, node with npm, by which tests upload as
+#         programs in the field do: with Aliyun's own clients, which it fetches once,
+#         and unzip, 7z and python3, which read the zips that tests make
 #   bench jpeginfo, djpeg and cjpeg, the peers of bench-validate
 #
 # On Debian, Ubuntu and kin it installs with apt-get, through sudo when it is not
@@ -203,6 +204,33 @@ want_djpeg() {
 	has_djpeg || die "the package libjpeg-turbo-progs is installed, but djpeg and cjpeg are not to be found."
 }
 
+# As for djpeg: elsewhere a test is left out.
+has_zip_tools() { has unzip && has python3 && { has 7z || has 7zz; }; }
+
+want_zip_tools() {
+	has_zip_tools && return
+	if has apt-get; then
+		missing=
+		has unzip || missing=unzip
+		has python3 || missing="$missing python3"
+		# Debian's older releases call it p7zip-full.
+		if ! has 7z && ! has 7zz; then
+			if apt-cache show 7zip >/dev/null 2>&1; then
+				missing="$missing 7zip"
+			else
+				missing="$missing p7zip-full"
+			fi
+		fi
+		# One word or several.
+		# shellcheck disable=SC2086
+		apt_install $missing
+	else
+		say "unzip, 7z and python3 are missing; a test of zips will be left out."
+		return
+	fi
+	has_zip_tools || die "the packages $missing are installed, but unzip, 7z and python3 are not to be found."
+}
+
 need_jpeginfo() {
 	has jpeginfo && has_djpeg && return
 	if has apt-get; then
@@ -279,6 +307,7 @@ for part in "$@"; do
 		need_cc
 		need_curl
 		want_djpeg
+		want_zip_tools
 		need_node
 		need_oss_clients
 		;;

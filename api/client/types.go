@@ -124,6 +124,7 @@ type Problem struct {
 	Detail     string `json:"detail,omitempty"`
 	Code       string `json:"code"`
 	RetryAfter int    `json:"retry_after,omitempty"` // seconds
+	Fault      *Fault `json:"fault,omitempty"`       // why a reconstruction does not start
 }
 
 // Bucket is a place to upload to.

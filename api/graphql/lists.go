@@ -64,19 +64,19 @@ func asked(ctx context.Context) map[string]bool {
 	return names
 }
 
-// counts asks for the numbers of several projects at once, when the first of
-// them is wanted.
-type counts struct {
+// shared asks for what is told of several projects at once, when that of the first
+// of them is wanted. The zero value stands for those of which nothing is known.
+type shared[T any] struct {
 	once  sync.Once
 	ids   []string
-	load  func(context.Context, []string) (map[string]broker.Stats, error)
-	found map[string]broker.Stats
+	load  func(context.Context, []string) (map[string]T, error)
+	found map[string]T
 	err   error
 }
 
-func (c *counts) of(id string) func(context.Context) (broker.Stats, error) {
-	return func(ctx context.Context) (broker.Stats, error) {
-		c.once.Do(func() { c.found, c.err = c.load(ctx, c.ids) })
-		return c.found[id], c.err
+func (s *shared[T]) of(id string) func(context.Context) (T, error) {
+	return func(ctx context.Context) (T, error) {
+		s.once.Do(func() { s.found, s.err = s.load(ctx, s.ids) })
+		return s.found[id], s.err
 	}
 }

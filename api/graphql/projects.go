@@ -7,16 +7,20 @@ import (
 	"github.com/uploadbroker/uploadbroker/broker"
 )
 
-// asProjects gives projects of one answer their form; their counts are one query.
+// asProjects gives projects of one answer their form; what is counted, and their
+// tasks, are one query each.
 func (f *Face) asProjects(by broker.Caller, list []broker.Project) []*schema.Project {
-	all := &counts{ids: make([]string, len(list)), load: func(ctx context.Context, ids []string) (map[string]broker.Stats, error) {
+	ids := make([]string, len(list))
+	stats := &shared[broker.Stats]{ids: ids, load: func(ctx context.Context, ids []string) (map[string]broker.Stats, error) {
 		return f.Projects.StatsOf(ctx, by, ids)
 	}}
+	latest, done := f.latest(by, ids, false), f.latest(by, ids, true)
 	out := make([]*schema.Project, len(list))
 	for i, p := range list {
-		all.ids[i] = p.ID
+		ids[i] = p.ID
 		out[i] = &schema.Project{
-			ID: p.ID, Name: p.Name, ProjectType: schema.ProjectTypeFree, Date: p.CreatedAt, Stats: all.of(p.ID),
+			ID: p.ID, Name: p.Name, ProjectType: schema.ProjectTypeFree, Date: p.CreatedAt,
+			Stats: stats.of(p.ID), Latest: latest.of(p.ID), Done: done.of(p.ID),
 		}
 	}
 	return out

@@ -2,7 +2,9 @@ package graphql
 
 import (
 	"context"
+	"errors"
 
+	"github.com/uploadbroker/uploadbroker/api"
 	"github.com/uploadbroker/uploadbroker/api/graphql/schema"
 	"github.com/uploadbroker/uploadbroker/broker"
 )
@@ -65,4 +67,62 @@ func asTask(t *broker.Task) *schema.Task {
 		ID: t.ID, TaskType: schema.TaskType(t.Type), State: schema.TaskState(t.State),
 		StartDate: t.StartedAt, EndDate: t.EndedAt,
 	}
+}
+
+// latest finds the newest tasks of projects. Callers without the right to read are
+// told of none, as scripts that only upload ask for taskState all the same.
+func (f *Face) latest(by broker.Caller, ids []string, done bool) *shared[broker.Task] {
+	return &shared[broker.Task]{ids: ids, load: func(ctx context.Context, ids []string) (map[string]broker.Task, error) {
+		if !by.Can(broker.ScopeRead) {
+			return nil, nil
+		}
+		return f.Tasks.Latest(ctx, by, ids, done)
+	}}
+}
+
+// TaskState is that of the newest task.
+func (project) TaskState(ctx context.Context, p *schema.Project) (*schema.TaskState, error) {
+	t, err := p.Latest(ctx)
+	if err != nil || t.ID == "" {
+		return nil, err
+	}
+	state := schema.TaskState(t.State)
+	return &state, nil
+}
+
+// CloudPath is where the newest results lie.
+func (project) CloudPath(ctx context.Context, p *schema.Project) ([]*schema.CloudPath, error) {
+	t, err := p.Done(ctx)
+	if err != nil || t.ID == "" {
+		return nil, err
+	}
+	return []*schema.CloudPath{{Key: broker.ResultKey(t.ProjectID, t.ID, "")}}, nil
+}
+
+// downloadReady is the state of every download: what is not there is not told.
+const downloadReady = "Ready"
+
+// Downloads are the newest results.
+func (r project) Downloads(ctx context.Context, p *schema.Project) (*schema.DownloadsConnection, error) {
+	t, err := p.Done(ctx)
+	if err != nil || t.ID == "" {
+		return nil, err
+	}
+	state := downloadReady
+	out := &schema.DownloadsConnection{TotalCount: len(t.Results), Edges: make([]*schema.DownloadEdge, len(t.Results))}
+	for i, result := range t.Results {
+		node := &schema.Downloadable{State: &state, Name: result.Name, Size: &result.SizeBytes, Mtime: &result.CreatedAt}
+		link, err := r.Tasks.Link(ctx, t, result)
+		var known *broker.Error
+		switch {
+		case err == nil:
+			link = api.Absolute(ctx, link)
+			node.Link = &link
+		case errors.As(err, &known) && (known.Code == broker.CodeNotSupported || known.Code == broker.CodeUnknownBucket):
+		default:
+			return nil, err
+		}
+		out.Edges[i] = &schema.DownloadEdge{Node: node}
+	}
+	return out, nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/uploadbroker/uploadbroker/api"
 	"github.com/uploadbroker/uploadbroker/api/web"
 	"github.com/uploadbroker/uploadbroker/broker"
+	"github.com/uploadbroker/uploadbroker/broker/archive"
 	"github.com/uploadbroker/uploadbroker/broker/postgres"
 	"github.com/uploadbroker/uploadbroker/broker/postgres/privatepg/pgtest"
 	"github.com/uploadbroker/uploadbroker/broker/worker"
@@ -96,6 +97,9 @@ type fixture struct {
 	keys     *broker.Keys
 	projects *broker.Projects
 	images   *broker.Images
+	zips     *broker.Zips
+	tasks    *broker.Tasks
+	bucket   *storage.Bucket
 	log      *logBuffer
 
 	owner  broker.Owner
@@ -130,15 +134,19 @@ func open(t *testing.T, change ...func(*api.Options)) *fixture {
 		info = b.Info()
 		all = append(all, b)
 		places = append(places, broker.Bucket{
-			Symbol: info.Symbol, Display: info.Display, Cloud: info.Cloud, GrantTTL: info.GrantTTL, Drain: info.Drain, Signer: b, Linker: b,
+			Symbol: info.Symbol, Display: info.Display, Cloud: info.Cloud, GrantTTL: info.GrantTTL, Drain: info.Drain, Signer: b, Linker: b, Reader: b,
 		})
 	}
 	places = append(places, broker.Bucket{Symbol: sessions, Display: "Sessions", Cloud: broker.CloudOSS, GrantTTL: time.Hour})
 
 	f.keys = &broker.Keys{Store: f.store, Now: time.Now}
 	f.projects = &broker.Projects{Store: f.store, Now: time.Now}
+	at := broker.NewPlaces(broker.ConfiguredOrder{}, places...)
+	f.bucket = all[0]
+	f.zips = &broker.Zips{Store: f.store, Archives: &archive.Archives{Opener: at, Log: log}, Now: time.Now}
+	f.tasks = &broker.Tasks{Store: f.store, Engine: someEngine{}, Places: at, Log: log, Now: time.Now}
 	f.images = &broker.Images{
-		Store: f.store, Places: broker.NewPlaces(broker.ConfiguredOrder{}, places...), Now: time.Now,
+		Store: f.store, Places: at, Now: time.Now,
 		Limits: broker.Limits{MaxObject: maxObject, MaxBatch: maxBatch},
 	}
 	w := worker.New(worker.Config{Store: f.store, Buckets: all, Log: log, Concurrency: 1, MaxObject: maxObject, Now: time.Now})
@@ -155,7 +163,7 @@ func open(t *testing.T, change ...func(*api.Options)) *fixture {
 		c(&o)
 	}
 	f.echo = api.New(o)
-	mount(f.echo, Options{Projects: f.projects, Images: f.images, Log: log, Version: "test"}, tellOperation)
+	mount(f.echo, Options{Projects: f.projects, Images: f.images, Zips: f.zips, Tasks: f.tasks, Log: log, Version: "test"}, tellOperation)
 	web.Mount(f.echo, web.Options{Keys: f.keys, Projects: f.projects, Log: log})
 	f.Server = httptest.NewUnstartedServer(nil)
 	f.Config = api.Server(f.echo, o)
@@ -224,6 +232,13 @@ func (f *fixture) sampleImage(t *testing.T, op operation, pid string) broker.Ima
 		f.judge(t, img, broker.Reasonf(broker.ReasonTruncated, "so it is"))
 	case "imageThumbnail":
 		f.judge(t, img)
+	case "projectZip":
+		f.bring(t, img, "sample image")
+	case "startTask":
+		f.judge(t, img)
+	case "getTask", "stopTask", "taskResult": // whose id is a task's
+		f.judge(t, img)
+		img.ID = f.newTask(t, pid, op.ID == "taskResult").ID
 	}
 	return img
 }

@@ -275,11 +275,11 @@ func TestRemoveProject(t *testing.T) {
 func TestHEAD(t *testing.T) {
 	f := open(t)
 	pid := f.newProject(t)
-	img := f.newImage(t, pid, "one")
 	paths := []string{"/healthz", "/readyz", "/openapi.json", "/docs/", "/", "/sign-in", "/static/page.css"}
 	for _, op := range f.operations(t) {
 		if op.method == http.MethodGet && op.success(t) == http.StatusOK { // for a link see TestThumbnail
-			paths = append(paths, op.at(pid, img.ID))
+			own := f.newProject(t)
+			paths = append(paths, op.at(own, f.sampleImage(t, op, own).ID))
 		}
 	}
 	for _, path := range paths {

@@ -53,13 +53,16 @@ func (f *fixture) describe(t *testing.T) document {
 	return d
 }
 
-// operations lists the description's operations by path and method.
+// operations lists the description's operations that need a key, by path and method.
 func (f *fixture) operations(t *testing.T) []operation {
 	t.Helper()
 	var ops []operation
 	for path, methods := range f.describe(t).Paths {
 		for method, op := range methods {
 			op.method, op.path = strings.ToUpper(method), path
+			if op.Security == nil { // it needs no key, and has tests of its own
+				continue
+			}
 			ops = append(ops, op)
 		}
 	}
@@ -102,7 +105,7 @@ func (o operation) success(t *testing.T) int {
 			found = http.StatusCreated
 		case "302":
 			found = http.StatusFound
-		case "default":
+		case "default", "206", "304":
 		default:
 			t.Fatalf("%s describes the status %s", o.ID, status)
 		}
@@ -115,7 +118,7 @@ func (o operation) success(t *testing.T) int {
 
 // at fills the path's parameters in.
 func (o operation) at(pid, id string) string {
-	return strings.NewReplacer("{pid}", pid, "{id}", id).Replace(o.path)
+	return strings.NewReplacer("{pid}", pid, "{id}", id, "{name}", "all.zip").Replace(o.path)
 }
 
 // sampleBody is a body that each operation takes. An operation without an entry
@@ -146,6 +149,15 @@ func sampleBody(t *testing.T, o operation, imageID string) any {
 		"traceImage":      nil,
 		"nearestBuckets":  nil,
 		"me":              nil,
+		"listWebhooks":    nil,
+		"projectZip":      nil,
+		"linkProjectZip":  map[string]any{"expires_in": 60},
+		"startTask":       map[string]any{"type": "Dense", "expected": 1},
+		"listTasks":       nil,
+		"listAllTasks":    nil,
+		"getTask":         nil,
+		"stopTask":        nil,
+		"taskResult":      nil,
 	}
 	body, known := bodies[o.ID]
 	if !known {
@@ -181,8 +193,10 @@ func TestEveryOperationIsReached(t *testing.T) {
 func TestRoutesAreDescribed(t *testing.T) {
 	f := open(t)
 	described := map[string]bool{}
-	for _, op := range f.operations(t) {
-		described[op.method+" "+strings.NewReplacer("{", ":", "}", "").Replace(op.path)] = true
+	for path, methods := range f.describe(t).Paths {
+		for method := range methods {
+			described[strings.ToUpper(method)+" "+strings.NewReplacer("{", ":", "}", "").Replace(path)] = true
+		}
 	}
 	public := map[string]bool{ // need no key, and give nothing that one needs a key for
 		"GET /healthz": true, "GET /readyz": true,

@@ -29,6 +29,9 @@ import (
 type Options struct {
 	Projects *broker.Projects
 	Images   *broker.Images
+	Zips     *broker.Zips
+	Tasks    *broker.Tasks
+	Webhooks func(context.Context) ([]broker.EndpointState, error) // nil: there are none
 	Log      *slog.Logger
 	Version  string
 }
@@ -67,6 +70,8 @@ func mount(e *echo.Echo, o Options, first ...func(huma.Context, func(huma.Contex
 	config.Tags = []*huma.Tag{
 		{Name: "projects", Description: "A project owns images and names their prefix in every bucket."},
 		{Name: "images", Description: "Ask whether an image is there, get the right to upload it, follow it to its verdict."},
+		{Name: "tasks", Description: "Reconstructions: start one now or when the images are judged, follow it, fetch what came out."},
+		{Name: "webhooks", Description: "What this program tells others, signed as Standard Webhooks describes it."},
 		{Name: "places", Description: "Buckets, nearest first, and who you are."},
 	}
 	readable := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: readJSON}
@@ -81,6 +86,9 @@ func mount(e *echo.Echo, o Options, first ...func(huma.Context, func(huma.Contex
 	f.mountBatches()
 	f.mountPlaces()
 	f.mountStories()
+	f.mountZips()
+	f.mountTasks()
+	f.mountWebhooks()
 	mountDocs(e)
 	tidy(f.api.OpenAPI())
 	return f.api.OpenAPI()
@@ -113,7 +121,10 @@ func add[In, Out any](f *face, op huma.Operation, scope broker.Scope, h func(con
 		need = fmt.Sprintf("Needs a key with the scope `%s`.", scope)
 	}
 	op.Description = strings.TrimSpace(op.Description + "\n\n" + need)
-	op.Metadata = map[string]any{scopeKey: scope}
+	if op.Metadata == nil {
+		op.Metadata = map[string]any{}
+	}
+	op.Metadata[scopeKey] = scope
 	op.MaxBodyBytes = maxBody
 	op.BodyReadTimeout = bodyTimeout
 	op.Errors = nil
@@ -168,6 +179,10 @@ func (f *face) authorize(ctx huma.Context, next func(huma.Context)) {
 	}
 	p := api.NewProblem(err)
 	api.LogProblem(ctx.Context(), f.Log, p)
+	if coded, _ := ctx.Operation().Metadata[faultKey].(bool); coded && p.Code == broker.CodeNotAllowed {
+		fault := broker.NewTaskFault(broker.FaultNotAllowed, p.Detail)
+		p.Fault = &api.Fault{Number: fault.Number, Name: fault.Name}
+	}
 	if p.Status == http.StatusUnauthorized {
 		ctx.SetHeader("WWW-Authenticate", `Bearer realm="uploadbroker"`)
 	}

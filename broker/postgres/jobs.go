@@ -228,6 +228,8 @@ func (s *Store) RetryJob(ctx context.Context, id int64, now time.Time, by broker
 			return s.retryValidation(ctx, job, now, by)
 		case broker.FetchArgs{}.Kind():
 			return broker.Errorf(broker.CodeConflict, "job %d gave up fetching a URL, and its image is over; the client has to ask for the URL again", id)
+		case broker.DeliverArgs{}.Kind():
+			return s.retryDelivery(ctx, job)
 		}
 	}
 	_, err = s.river.JobRetry(ctx, id)
@@ -240,8 +242,8 @@ func (s *Store) RetryJob(ctx context.Context, id int64, now time.Time, by broker
 // retryValidation has the image of a validation that gave up checked again.
 func (s *Store) retryValidation(ctx context.Context, job *rivertype.JobRow, now time.Time, by broker.Caller) error {
 	var args broker.ValidateArgs
-	if err := json.Unmarshal(job.EncodedArgs, &args); err != nil {
-		return fmt.Errorf("the arguments of job %d: %w", job.ID, err)
+	if err := unmarshalArgs(job, &args); err != nil {
+		return err
 	}
 	img, err := s.q.ImageOfJob(ctx, args.ImageID)
 	switch {
@@ -254,4 +256,11 @@ func (s *Store) retryValidation(ctx context.Context, job *rivertype.JobRow, now 
 			job.ID, args.ImageID, img.State)
 	}
 	return s.RetryImage(ctx, args.ImageID, now, by)
+}
+
+func unmarshalArgs(job *rivertype.JobRow, args any) error {
+	if err := json.Unmarshal(job.EncodedArgs, args); err != nil {
+		return fmt.Errorf("the arguments of job %d: %w", job.ID, err)
+	}
+	return nil
 }

@@ -61,17 +61,22 @@ type Thumb struct {
 	Final   bool   // there was such an image, and its removal is over
 }
 
-// Files are a project's, by their names, and its thumbnails, by their images' ids.
+// Files are a project's, by their names, its thumbnails, by their images' ids, and
+// the results of its tasks.
 type Files struct {
 	Project ProjectFate
 	byName  map[string]File
 	thumbs  map[string]Thumb
+	tasks   map[string]broker.TaskState
+	results map[string]string // etags, by task and name
 }
 
-// Names are what is asked of a project's prefix, and of that of its thumbnails.
+// Names are what is asked of a project's prefix, and of those of its thumbnails and
+// results.
 type Names struct {
 	Files  []string
 	Thumbs []string // ids of images
+	Tasks  []string // whose results these are
 }
 
 // Of is what is known of a name.
@@ -79,6 +84,12 @@ func (f Files) Of(filename string) File { return f.byName[filename] }
 
 // ThumbOf is what is known of the image with this id, for its thumbnail's sake.
 func (f Files) ThumbOf(imageID string) Thumb { return f.thumbs[imageID] }
+
+// TaskOf is the state of a task, for its results' sake; "": there is none. etag is that
+// of its result of this name in the bucket that was asked about; "": it has none there.
+func (f Files) TaskOf(taskID, name string) (state broker.TaskState, etag string) {
+	return f.tasks[taskID], f.results[taskID+"/"+name]
+}
 
 // Files tells what the database knows of these names in a bucket.
 func (s *Store) Files(ctx context.Context, projectID, bucket string, names Names, now time.Time) (Files, error) {
@@ -105,11 +116,17 @@ func fateOf(known, removed, final bool) ProjectFate {
 
 func filesOf(ctx context.Context, q *sqlc.Queries, fate ProjectFate, projectID, bucket string, names Names, now time.Time) (Files, error) {
 	files := Files{Project: fate, byName: make(map[string]File, len(names.Files)), thumbs: make(map[string]Thumb, len(names.Thumbs))}
+	files.tasks, files.results = map[string]broker.TaskState{}, map[string]string{}
 	if fate == ProjectUnknown {
 		return files, nil
 	}
 	if len(names.Thumbs) > 0 {
 		if err := files.addThumbs(ctx, q, projectID, names.Thumbs); err != nil {
+			return files, err
+		}
+	}
+	if len(names.Tasks) > 0 {
+		if err := files.addResults(ctx, q, projectID, bucket, names.Tasks); err != nil {
 			return files, err
 		}
 	}
@@ -152,6 +169,21 @@ func (f Files) addThumbs(ctx context.Context, q *sqlc.Queries, projectID string,
 		f.thumbs[r.ImageID] = Thumb{
 			State: broker.State(deref(r.State)), Attempt: int(deref(r.Attempt)), Bucket: deref(r.Bucket), Told: r.Told, Final: r.Final,
 		}
+	}
+	return err
+}
+
+func (f Files) addResults(ctx context.Context, q *sqlc.Queries, projectID, bucket string, ids []string) error {
+	states, err := q.StateOfTasks(ctx, sqlc.StateOfTasksParams{ProjectID: projectID, Ids: ids})
+	for _, r := range states {
+		f.tasks[r.ID] = broker.TaskState(r.State)
+	}
+	if err != nil {
+		return err
+	}
+	results, err := q.ResultsAt(ctx, sqlc.ResultsAtParams{ProjectID: projectID, Ids: ids, Bucket: bucket})
+	for _, r := range results {
+		f.results[r.TaskID+"/"+r.Name] = r.Etag
 	}
 	return err
 }

@@ -88,8 +88,8 @@ func (s *Store) SweepProjectAgain(ctx context.Context, id string, at time.Time) 
 	return wrap(s.q.SweepProjectAgain(ctx, sqlc.SweepProjectAgainParams{ID: id, SweepAt: at}))
 }
 
-// FinishProject makes a removal final: its images, watches and tied keys are
-// gone, its row stays so that its id is never used again.
+// FinishProject makes a removal final: its images, watches, tasks and tied keys
+// are gone, its row stays so that its id is never used again.
 func (s *Store) FinishProject(ctx context.Context, id string, now time.Time) error {
 	return s.inTx(ctx, func(_ pgx.Tx, q *sqlc.Queries) error {
 		n, err := q.FinishProject(ctx, sqlc.FinishProjectParams{ID: id, Now: now})
@@ -100,6 +100,9 @@ func (s *Store) FinishProject(ctx context.Context, id string, now time.Time) err
 			return err
 		}
 		if err := q.DeleteWatchesOfProject(ctx, id); err != nil {
+			return err
+		}
+		if err := q.DeleteTasksOfProject(ctx, id); err != nil {
 			return err
 		}
 		if err := q.RevokeTiedKeys(ctx, sqlc.RevokeTiedKeysParams{ProjectID: id, Now: now}); err != nil {

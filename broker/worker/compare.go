@@ -48,6 +48,11 @@ func (w *Worker) Reconcile(ctx context.Context, projectID, symbol string) (int, 
 
 // compare is Reconcile, which need not delete anything.
 func (w *Worker) compare(ctx context.Context, projectID, symbol string, sweep bool) (int, error) {
+	return w.compareEach(ctx, projectID, symbol, sweep, func([]storage.Object) {})
+}
+
+// compareEach is compare that tells each of what lies there.
+func (w *Worker) compareEach(ctx context.Context, projectID, symbol string, sweep bool, each func([]storage.Object)) (int, error) {
 	b, ok := w.Bucket(symbol)
 	if !ok {
 		return 0, broker.Errorf(broker.CodeUnknownBucket, "no bucket %s is configured", symbol)
@@ -62,6 +67,7 @@ func (w *Worker) compare(ctx context.Context, projectID, symbol string, sweep bo
 			break
 		}
 		after = objects[len(objects)-1].Key
+		each(objects)
 		changed, err := w.changed(ctx, projectID, symbol, objects)
 		if err != nil {
 			return moved, err
@@ -83,7 +89,7 @@ func (w *Worker) compare(ctx context.Context, projectID, symbol string, sweep bo
 	if !sweep {
 		return moved, nil
 	}
-	if _, err := w.sweepThumbs(ctx, b, projectID); err != nil {
+	if _, err := w.sweepOwn(ctx, b, projectID); err != nil {
 		return moved, err
 	}
 	_, err := w.sweepMultiparts(ctx, b, projectID)

@@ -24,7 +24,7 @@ type Retention struct {
 type OrphanClass string
 
 // The classes. The worker sweeps by itself what rows prove to be over: Invalid,
-// Ended, Multipart and Thumb. A database that was restored from yesterday's backup
+// Ended, Multipart, Thumb and Result. A database that was restored from yesterday's backup
 // knows nothing of today's photos, which then are Strays, so that those go only when
 // an operator says so; so do those Elsewhere.
 const (
@@ -36,6 +36,7 @@ const (
 	OrphanForeign   OrphanClass = "FOREIGN"   // below a project that this database never had: perhaps another installation's
 	OrphanMultipart OrphanClass = "MULTIPART" // an upload in parts that was begun and not finished
 	OrphanThumb     OrphanClass = "THUMB"     // the thumbnail of an image that is gone, is not Ready, or tells of none
+	OrphanResult    OrphanClass = "RESULT"    // of a reconstruction that has ended and tells of none such
 )
 
 // Orphan is an object, or an upload in parts, that serves no image. Those that are
@@ -56,6 +57,8 @@ type Orphan struct {
 	projectID, filename string
 	thumb               bool   // below the prefix of its project's thumbnails
 	thumbOf             string // the image that its key names
+	result              bool   // below the prefix of its project's results
+	resultOf            string // the task that its key names
 	etag                string
 	uploadID            string // of a multipart
 }
@@ -68,7 +71,7 @@ func (o Orphan) UploadID() string { return o.uploadID }
 
 // byItself reports whether the worker sweeps the class unasked.
 func (c OrphanClass) byItself() bool {
-	return c == OrphanInvalid || c == OrphanEnded || c == OrphanMultipart || c == OrphanThumb
+	return c == OrphanInvalid || c == OrphanEnded || c == OrphanMultipart || c == OrphanThumb || c == OrphanResult
 }
 
 // classify says what is amiss with an object below a project's prefix. It fills
@@ -81,6 +84,8 @@ func (r Retention) classify(o Orphan, files postgres.Files) Orphan {
 		o.Class, o.Why = OrphanForeign, "no project of this database"
 	case files.Project == postgres.ProjectRemoved:
 		o.Class = OrphanNone
+	case files.Project == postgres.ProjectLives && o.result && o.resultUnderWay(files):
+		o.Class = OrphanNone
 	case o.uploadID != "":
 		if f.State.Open() {
 			return o
@@ -90,6 +95,8 @@ func (r Retention) classify(o Orphan, files postgres.Files) Orphan {
 	case files.Project == postgres.ProjectFinal:
 		o.Class, o.Why = OrphanStray, "its project was removed"
 		o.DueAt = r.due(o, r.Orphans)
+	case o.result:
+		return r.classifyResult(o, files)
 	case o.thumb:
 		return r.classifyThumb(o, files.ThumbOf(o.thumbOf))
 	case f.State == broker.StateRemoved:
@@ -151,6 +158,34 @@ func (r Retention) classifyThumb(o Orphan, t postgres.Thumb) Orphan {
 	return o
 }
 
+// resultUnderWay reports whether its task may be writing it.
+func (o Orphan) resultUnderWay(files postgres.Files) bool {
+	state, _ := files.TaskOf(o.resultOf, "")
+	return state == broker.TaskPending || state == broker.TaskProcessing
+}
+
+// classifyResult is classify for what lies where a living project's results do. A
+// task that has ended makes no further ones.
+func (r Retention) classifyResult(o Orphan, files postgres.Files) Orphan {
+	_, _, name, _ := broker.ParseResultKey(o.Key)
+	state, etag := files.TaskOf(o.resultOf, name)
+	switch {
+	case o.resultOf == "":
+		o.Class, o.Why = OrphanStray, "no result is called so"
+	case state == "":
+		o.Class, o.Why = OrphanStray, "no reconstruction has this id"
+	case etag != "": // overwritten by hand it is still what the row means
+		o.Class = OrphanNone
+		return o
+	case state == broker.TaskDone:
+		o.Class, o.Why = OrphanResult, "its reconstruction tells of no such result here"
+	default:
+		o.Class, o.Why = OrphanResult, "its reconstruction is "+string(state)
+	}
+	o.DueAt = r.due(o, r.Orphans)
+	return o
+}
+
 // due is the latest of some times and the end of the object's own retention.
 func (r Retention) due(o Orphan, kept time.Duration, others ...time.Time) time.Time {
 	if kept <= 0 || storage.CheckKey(o.Key) != nil { // a name that no bucket is asked for
@@ -176,8 +211,10 @@ func (w *Worker) Orphans(ctx context.Context, b *storage.Bucket, found func(Orph
 			return err
 		}
 	}
-	if err := s.objects(ctx, broker.ThumbPrefix(""), s.projects); err != nil {
-		return err
+	for _, prefix := range []string{broker.ThumbPrefix(""), broker.ResultPrefix("")} {
+		if err := s.objects(ctx, prefix, s.projects); err != nil {
+			return err
+		}
 	}
 	for _, prefix := range storage.OwnPrefixes() {
 		if err := s.objects(ctx, prefix, s.own); err != nil {
@@ -241,6 +278,8 @@ func (w *Worker) orphan(b *storage.Bucket, obj storage.Object) Orphan {
 		o.projectID, o.filename = id, filename
 	} else if id, image, ok := broker.ParseThumbKey(obj.Key); ok {
 		o.projectID, o.thumbOf, o.thumb = id, image, true
+	} else if id, task, _, ok := broker.ParseResultKey(obj.Key); ok {
+		o.projectID, o.resultOf, o.result = id, task, true
 	}
 	return o
 }
@@ -293,8 +332,11 @@ func (s *search) project(ctx context.Context, id string, part []Orphan) error {
 
 func (s *search) addForeign(o Orphan) {
 	prefix := o.projectID + "/"
-	if o.thumb {
+	switch {
+	case o.thumb:
 		prefix = broker.ThumbPrefix(o.projectID)
+	case o.result:
+		prefix = broker.ResultPrefix(o.projectID)
 	}
 	all := s.foreign[prefix]
 	if all == nil {
@@ -356,19 +398,22 @@ func (w *Worker) classify(ctx context.Context, b *storage.Bucket, projectID stri
 	return classified, nil
 }
 
-// namesOf names each file and thumbnail once.
+// namesOf names each file, thumbnail and task once.
 func namesOf(objects []Orphan) (names postgres.Names) {
 	for _, o := range objects {
 		switch {
-		case !o.thumb:
-			names.Files = append(names.Files, o.filename)
 		case o.thumbOf != "":
 			names.Thumbs = append(names.Thumbs, o.thumbOf)
+		case o.resultOf != "":
+			names.Tasks = append(names.Tasks, o.resultOf)
+		case !o.thumb && !o.result:
+			names.Files = append(names.Files, o.filename)
 		}
 	}
 	slices.Sort(names.Files)
 	slices.Sort(names.Thumbs)
-	return postgres.Names{Files: slices.Compact(names.Files), Thumbs: slices.Compact(names.Thumbs)}
+	slices.Sort(names.Tasks)
+	return postgres.Names{Files: slices.Compact(names.Files), Thumbs: slices.Compact(names.Thumbs), Tasks: slices.Compact(names.Tasks)}
 }
 
 // sweepPage deletes, of the objects of one project that a LIST told of, those that
@@ -381,23 +426,32 @@ func (w *Worker) sweepPage(ctx context.Context, b *storage.Bucket, projectID str
 	return w.sweepOf(ctx, b, projectID, page)
 }
 
-// sweepThumbs deletes the thumbnails of one project that rows prove to be over and
-// whose retention has passed.
-func (w *Worker) sweepThumbs(ctx context.Context, b *storage.Bucket, projectID string) (swept int, err error) {
+// sweepOwn deletes, of the thumbnails and results of one project, those that rows
+// prove to be over and whose retention has passed.
+func (w *Worker) sweepOwn(ctx context.Context, b *storage.Bucket, projectID string) (swept int, err error) {
 	if w.Retention.Orphans <= 0 {
 		return 0, nil
 	}
-	for after := ""; ; {
-		page, err := b.List(ctx, broker.ThumbPrefix(projectID), after, listPage)
-		if err != nil || len(page) == 0 {
-			return swept, err
-		}
-		after = page[len(page)-1].Key
-		n, err := w.sweepPage(ctx, b, projectID, page)
-		if swept += n; err != nil || len(page) < listPage {
-			return swept, err
+	for _, prefix := range []string{broker.ThumbPrefix(projectID), broker.ResultPrefix(projectID)} {
+		for after := ""; ; {
+			page, err := b.List(ctx, prefix, after, listPage)
+			if err != nil {
+				return swept, err
+			}
+			if len(page) == 0 {
+				break
+			}
+			after = page[len(page)-1].Key
+			n, err := w.sweepPage(ctx, b, projectID, page)
+			if swept += n; err != nil {
+				return swept, err
+			}
+			if len(page) < listPage {
+				break
+			}
 		}
 	}
+	return swept, nil
 }
 
 // sweepMultiparts ends the uploads in parts of one project that were begun longer
@@ -406,21 +460,26 @@ func (w *Worker) sweepMultiparts(ctx context.Context, b *storage.Bucket, project
 	if w.Retention.Orphans <= 0 {
 		return 0, nil
 	}
-	if b.CanSweepMultiparts() {
-		ups, err := b.Multiparts(ctx, projectID+"/")
-		if err != nil {
-			return 0, err
+	for _, prefix := range []string{projectID + "/", broker.ResultPrefix(projectID)} {
+		if b.CanSweepMultiparts() {
+			ups, err := b.Multiparts(ctx, prefix)
+			if err != nil {
+				return swept, err
+			}
+			page := make([]Orphan, len(ups))
+			for i, up := range ups {
+				page[i] = w.multipart(b, up)
+			}
+			n, err := w.sweepOf(ctx, b, projectID, page)
+			if swept += n; err != nil {
+				return swept, err
+			}
 		}
-		page := make([]Orphan, len(ups))
-		for i, up := range ups {
-			page[i] = w.multipart(b, up)
-		}
-		if swept, err = w.sweepOf(ctx, b, projectID, page); err != nil {
+		if _, err = b.Clean(ctx, prefix, w.Now().Add(-w.Retention.Orphans)); err != nil {
 			return swept, err
 		}
 	}
-	_, err = b.Clean(ctx, projectID+"/", w.Now().Add(-w.Retention.Orphans))
-	return swept, err
+	return swept, nil
 }
 
 // sweepOf sweeps what the worker sweeps by itself.

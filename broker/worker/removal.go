@@ -77,14 +77,15 @@ func (w *Worker) sweepRemovedProjects(ctx context.Context) error {
 		for _, b := range w.buckets.Load().all {
 			// What a slow bucket does not get done is done at the next sweep.
 			bounded, cancel := context.WithTimeout(ctx, removalTime)
-			n, err := w.empty(bounded, b, p.ID+"/")
-			if err == nil {
-				var thumbs int
-				thumbs, err = w.empty(bounded, b, broker.ThumbPrefix(p.ID))
-				n += thumbs
+			var n int
+			var err error
+			for _, prefix := range []string{p.ID + "/", broker.ThumbPrefix(p.ID), broker.ResultPrefix(p.ID)} {
+				if n, err = w.empty(bounded, b, prefix); err != nil {
+					break
+				}
+				found += n
 			}
 			cancel()
-			found += n
 			if err != nil {
 				errs = append(errs, err)
 				found++ // not known to be empty

@@ -152,7 +152,7 @@ func (o Orphan) unclassified() Orphan {
 	return Orphan{
 		Bucket: o.Bucket, Key: o.Key, Objects: o.Objects, SizeBytes: o.SizeBytes, Modified: o.Modified,
 		projectID: o.projectID, filename: o.filename, etag: o.etag, uploadID: o.uploadID,
-		thumb: o.thumb, thumbOf: o.thumbOf,
+		thumb: o.thumb, thumbOf: o.thumbOf, result: o.result, resultOf: o.resultOf,
 	}
 }
 

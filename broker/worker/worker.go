@@ -1,9 +1,10 @@
 // Package worker learns what arrived and judges it.
 //
-// Three things run in it until Run's context ends: looks at the places that are
-// due (package postgres keeps them as rows), River jobs that validate objects and
-// fetch the URLs that clients name, and sweeps that pick up what a killed process
-// left, delete what was removed, and compare etags once a day. Any number of
+// Several things run in it until Run's context ends: looks at the places that are
+// due (package postgres keeps them as rows), River jobs that validate objects,
+// fetch the URLs that clients name and deliver webhooks, the dispatch of events to
+// these, and sweeps that pick up what a killed process left, delete what was removed,
+// and compare etags once a day. Any number of
 // workers may share a database and its buckets; each may be killed at any moment.
 //
 // Permissions needed: read, list, write and delete in every bucket, and the same
@@ -15,6 +16,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,6 +52,14 @@ type Config struct {
 	// bucket's symbol; nil: nobody is.
 	ThumbFailed func(symbol string, code broker.Code)
 
+	Webhooks  []Endpoint                // who is told what happens; needs Fetch
+	Delivered func(host, result string) // is told of each try to; nil: nobody is
+
+	Engine    broker.Engine // that runs reconstructions; nil: none does
+	Poll      time.Duration // how often it is asked about a run; 0: 5 s
+	Patience  time.Duration // for how long one that is away is waited for; 0: an hour
+	PublicURL string        // where an engine reaches the API
+
 	// Alone says that no other process works on this database, so that leases
 	// found at the start belong to the dead.
 	Alone bool
@@ -64,10 +74,16 @@ type Worker struct {
 	trouble  *trouble
 	looks    *rooms
 	compares *rooms
+	polls    *rooms   // calls of the engine that take a moment
+	streams  *rooms   // those that move bytes
 	faults   sync.Map // the place of a look that fails, to its broker.Code
 	buckets  atomic.Pointer[bucketSet]
 
+	endpoints    map[string]Endpoint // of Webhooks, by their ids
+	pauseOfTests time.Duration       // 0: deliverPauses
+
 	leaseEvery time.Duration // how often a lease is extended
+	taskEvery  time.Duration // how often a task is held further
 	watchEvery time.Duration // how often a read that waits is noticed
 	firstPause time.Duration // before a read that broke off goes on
 
@@ -80,6 +96,7 @@ const (
 	looksAtOnce    = 8                      // in one bucket, and the HEADs of one look
 	comparesAtOnce = 2                      // in one bucket
 	sweepEvery     = 15 * time.Second
+	dispatchEvery  = 500 * time.Millisecond
 	reconcileEvery = 15 * time.Second
 	leaseGrace     = time.Minute // a lease's length: an Uploaded image without one for longer is requeued
 	batch          = 1000
@@ -93,8 +110,14 @@ func New(c Config) *Worker {
 	w := &Worker{
 		Config: c, id: broker.NewID(c.Now()), slots: make(chan struct{}, max(c.Concurrency, 1)), trouble: newTrouble(c.Now),
 		looks: newRooms(looksAtOnce), compares: newRooms(comparesAtOnce),
-		image: validate.Image, leaseEvery: leaseExtendEvery, watchEvery: yieldAfter / 4, firstPause: firstPause,
+		polls: newRooms(pollsAtOnce), streams: newRooms(streamsAtOnce),
+		image: validate.Image, leaseEvery: leaseExtendEvery, taskEvery: extendTaskEvery, watchEvery: yieldAfter / 4, firstPause: firstPause,
 	}
+	w.endpoints = make(map[string]Endpoint, len(c.Webhooks))
+	for _, e := range c.Webhooks {
+		w.endpoints[e.ID()] = e
+	}
+	w.Poll, w.Patience = cmp.Or(w.Poll, defaultPoll), cmp.Or(w.Patience, defaultPatience)
 	w.SetBuckets(c.Buckets)
 	return w
 }
@@ -135,9 +158,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	var loops sync.WaitGroup
 	loops.Go(func() { w.every(ctx, lookEvery, "look", w.lookAtDue) })
+	loops.Go(func() { w.every(ctx, dispatchEvery, "dispatch events", w.dispatch) })
 	loops.Go(func() { w.every(ctx, sweepEvery, "queue what nobody is at", w.requeueLost) })
 	loops.Go(func() { w.every(ctx, sweepEvery, "sweep", w.sweepRemoved) })
 	loops.Go(func() { w.every(ctx, reconcileEvery, "compare etags", w.reconcileDue) })
+	loops.Go(func() { w.every(ctx, tasksEvery, "run reconstructions", w.driveTasks) })
 	<-ctx.Done()
 	loops.Wait()
 
@@ -145,6 +170,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer cancel()
 	w.looks.wait(stop)
 	w.compares.wait(stop)
+	w.polls.wait(stop)
+	w.streams.wait(stop)
 	if err := client.StopAndCancel(stop); err != nil && !errors.Is(err, context.Canceled) {
 		w.Log.Warn("jobs did not stop in time; their leases end by themselves", "err", err)
 	}
@@ -184,6 +211,12 @@ func (w *Worker) tryStart(ctx context.Context) (*river.Client[pgxTx], error) {
 		if err := w.requeue(ctx, w.Now()); err != nil {
 			return nil, err
 		}
+		if err := w.Store.DropTaskHolders(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.syncEndpoints(ctx); err != nil {
+		return nil, err
 	}
 	client, err := w.river()
 	if err != nil {
@@ -226,13 +259,15 @@ func (w *Worker) river() (*river.Client[pgxTx], error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &validation{w: w})
 	river.AddWorker(workers, &fetching{w: w})
-	return river.NewClient(riverpgxv5.New(w.Store.Pool()), &river.Config{
+	queues := map[string]river.QueueConfig{
 		// River fetches for free places only, and no faster than its cooldown: a
 		// few jobs wait here for a slot, or small images would wait for the fetch.
-		Queues: map[string]river.QueueConfig{
-			postgres.JobQueue:   {MaxWorkers: w.Concurrency * jobsPerSlot},
-			postgres.FetchQueue: {MaxWorkers: fetchesAtOnce},
-		},
+		postgres.JobQueue:   {MaxWorkers: w.Concurrency * jobsPerSlot},
+		postgres.FetchQueue: {MaxWorkers: fetchesAtOnce},
+	}
+	w.addDeliveries(queues, workers)
+	return river.NewClient(riverpgxv5.New(w.Store.Pool()), &river.Config{
+		Queues:  queues,
 		Workers: workers,
 		Logger:  slog.New(quiet{w.Log.Handler()}),
 		// The defaults fit jobs of seconds; ours may read gigabytes.
@@ -263,6 +298,7 @@ func (w *Worker) sweepRemoved(ctx context.Context) error {
 		w.sweepRemovedImages(ctx),
 		w.sweepRemovedProjects(ctx),
 		w.Store.SweepSessions(ctx, w.Now()),
+		w.sweepEvents(ctx),
 	)
 }
 
@@ -277,6 +313,11 @@ func (w *Worker) requeue(ctx context.Context, before time.Time) error {
 	if err != nil {
 		return err
 	}
+	deliveries, err := w.Store.RescueDeliveries(ctx, before)
+	if err != nil {
+		return err
+	}
+	n += deliveries
 	for {
 		more, err := w.Store.RequeueUnheld(ctx, before, batch)
 		if err != nil {

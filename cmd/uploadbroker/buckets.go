@@ -131,6 +131,7 @@ func placement(b *storage.Bucket) broker.Bucket {
 	info := b.Info()
 	p := broker.Bucket{
 		Symbol: info.Symbol, Display: info.Display, Cloud: info.Cloud, GrantTTL: info.GrantTTL, Drain: info.Drain,
+		Reader: b,
 	}
 	if b.CanSignPut() {
 		p.Signer = b

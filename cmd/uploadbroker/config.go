@@ -38,7 +38,12 @@ type config struct {
 	Retention      retention      `yaml:"retention"`
 	Fetch          fetchConfig    `yaml:"fetch"`
 
-	file string // where this was read, absolute; "": no file
+	Webhooks []webhookConfig `yaml:"webhooks"` // who is told what happens; default nobody
+
+	Reconstruction reconstructionConfig `yaml:"reconstruction"` // what runs reconstructions; default nothing
+
+	drives bool   // whoever reads this serves or works: what they need must be there
+	file   string // where this was read, absolute; "": no file
 }
 
 // limits bound what callers may ask for.
@@ -73,6 +78,8 @@ func defaults() config {
 		Limits:      limits{MaxObject: 5 << 30, MaxPixels: 500_000_000, MaxBatch: 1000},
 		Worker:      workerConfig{Memory: 1 << 30},
 		Retention:   retention{Invalid: duration(7 * 24 * time.Hour), Orphans: duration(24 * time.Hour)},
+
+		Reconstruction: reconstructionConfig{Poll: duration(5 * time.Second), Patience: duration(time.Hour)},
 	}
 }
 
@@ -232,6 +239,8 @@ func (c *config) finish(lines lineIndex, path string) error {
 	}
 	c.finishGeoIP(fault)
 	c.finishBuckets(fault)
+	c.finishWebhooks(fault)
+	c.finishReconstruction(fault)
 	if len(faults) > 0 {
 		return errors.New(strings.Join(faults, "\n"))
 	}

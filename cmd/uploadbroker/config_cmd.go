@@ -1,8 +1,11 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	_ "embed"
 	"fmt"
+	"os"
 )
 
 //go:embed example.yaml
@@ -19,11 +22,22 @@ type configCheckCmd struct {
 }
 
 // Run checks the file.
-func (c *configCheckCmd) Run(io stdio) error {
-	if _, err := (configFlags{ConfigFile: c.File}).load(nil); err != nil {
+func (c *configCheckCmd) Run(ctx context.Context, io stdio) error {
+	config, err := (configFlags{ConfigFile: c.File}).load(func(c *config) {
+		c.PublicURL = cmp.Or(c.PublicURL, os.Getenv("UPLOADBROKER_PUBLIC_URL"))
+		c.drives = true
+	})
+	if err != nil {
 		return &exitError{exitNotReady, err.Error()}
 	}
+	engine, err := config.describeEngine(ctx)
+	if err != nil {
+		return &exitError{exitNotReady, fmt.Sprintf("%s: reconstruction: %v", c.File, err)}
+	}
 	fmt.Fprintf(io.Out, "%s is good.\n", c.File)
+	if engine != "" {
+		fmt.Fprintf(io.Out, "The engine of reconstruction: %s.\n", engine)
+	}
 	return nil
 }
 

@@ -14,8 +14,8 @@ import (
 
 // jobsCmd looks at background work.
 type jobsCmd struct {
-	List  jobsListCmd  `cmd:"" help:"List validations and fetches that wait, run, or failed, with the last cause."`
-	Retry jobsRetryCmd `cmd:"" help:"Run failed validations again now."`
+	List  jobsListCmd  `cmd:"" help:"List validations, fetches and webhooks that wait, run, or failed, with the last cause."`
+	Retry jobsRetryCmd `cmd:"" help:"Run failed validations and webhooks again now."`
 }
 
 type jobsListCmd struct{ operator }

@@ -27,6 +27,8 @@ type cli struct {
 	Worker workerCmd `cmd:"" help:"Run only the workers, beside other machines' brokers. Needs database_url."`
 
 	Upload uploadCmd `cmd:"" help:"Upload a folder of photos and wait for their verdicts."`
+	Zip    zipCmd    `cmd:"" help:"Download a project's images as one zip; it goes on where it broke off."`
+	Tasks  tasksCmd  `cmd:"" help:"Reconstructions: list them, follow one, stop one."`
 	Check  checkCmd  `cmd:"" help:"Judge local files with the worker's validator."`
 
 	Owners      ownersCmd      `cmd:"" help:"People who have projects and keys."`

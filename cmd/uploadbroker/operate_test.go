@@ -167,11 +167,12 @@ func TestExampleConfigIsGood(t *testing.T) {
 		c.LocalBucket.GrantTTL != d.LocalBucket.GrantTTL || len(c.Buckets) != 0 {
 		t.Errorf("the example says %+v, the defaults are %+v", c, d)
 	}
-	uncommented := regexp.MustCompile(`(?m)^# (- |  )`).ReplaceAllString(strings.Replace(out, "buckets: []", "buckets:", 1), "$1")
-	uncommented = strings.NewReplacer("AKIA…", "AKIA", "access_key_id: ", "access_key_id: ", "access_key_secret: …", "access_key_secret: s").Replace(uncommented)
+	uncommented := regexp.MustCompile(`(?m)^# (- |  )`).ReplaceAllString(strings.NewReplacer("buckets: []", "buckets:", "webhooks: []", "webhooks:", "reconstruction: {}", "reconstruction:").Replace(out), "$1")
+	uncommented = strings.NewReplacer("AKIA…", "AKIA", "access_key_id: ", "access_key_id: ", "access_key_secret: …", "access_key_secret: s", "whsec_…", testSecret).Replace(uncommented)
 	write(t, path, []byte(uncommented))
 	c, err = (configFlags{ConfigFile: path}).load(nil)
-	if err != nil || len(c.Buckets) != 2 || c.Buckets[0].Symbol != "HongKong" || c.Buckets[1].OSS.RoleARN == "" {
+	if err != nil || len(c.Buckets) != 2 || len(c.Webhooks) != 1 || len(c.Webhooks[0].secrets) != 1 || c.Buckets[0].Symbol != "HongKong" || c.Buckets[1].OSS.RoleARN == "" ||
+		c.Reconstruction.Engine != "nodeodm" || len(c.Reconstruction.Options) != 2 {
 		t.Errorf("the example's buckets, without their #, give %+v: %v", c.Buckets, err)
 	}
 }

@@ -36,12 +36,13 @@ func (c *bucketsOrphansCmd) Help() string {
   ENDED      of an attempt that another followed; due after retention.orphans, as all below
   MULTIPART  an upload in parts that was begun and not finished
   THUMB      the thumbnail of an image that is gone, is not Ready, or has none
-  STRAY      below a project of this database or among its thumbnails, and no image's
+  RESULT     of a reconstruction that has ended and has no such result
+  STRAY      below a project of this database or among its thumbnails and results, and nobody's
   ELSEWHERE  of an image that has its object in another bucket
   FOREIGN    below projects that this database never had, perhaps another installation's;
              never swept
 
-The workers sweep INVALID, ENDED, MULTIPART and THUMB by themselves, once a day. The others go only
+The workers sweep INVALID, ENDED, MULTIPART, THUMB and RESULT by themselves, once a day. The others go only
 when you say --sweep: after a database was restored from yesterday's backup, today's photos
 look like strays. So look at the list first.`
 }
@@ -118,7 +119,7 @@ type orphanTotal struct {
 // orphanOrder is the order of the classes in table and totals: first what goes by
 // itself.
 var orphanOrder = []worker.OrphanClass{
-	worker.OrphanInvalid, worker.OrphanEnded, worker.OrphanMultipart, worker.OrphanThumb, worker.OrphanStray, worker.OrphanElsewhere, worker.OrphanForeign,
+	worker.OrphanInvalid, worker.OrphanEnded, worker.OrphanMultipart, worker.OrphanThumb, worker.OrphanResult, worker.OrphanStray, worker.OrphanElsewhere, worker.OrphanForeign,
 }
 
 // bucket lists and sweeps one. A bucket that fails is told at once, and the others

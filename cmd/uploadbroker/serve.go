@@ -20,6 +20,7 @@ import (
 	"github.com/uploadbroker/uploadbroker/api/rest"
 	"github.com/uploadbroker/uploadbroker/api/web"
 	"github.com/uploadbroker/uploadbroker/broker"
+	"github.com/uploadbroker/uploadbroker/broker/archive"
 	"github.com/uploadbroker/uploadbroker/broker/fetch"
 	"github.com/uploadbroker/uploadbroker/broker/validate"
 	"github.com/uploadbroker/uploadbroker/broker/worker"
@@ -56,6 +57,7 @@ func (s *serveCmd) Run(ctx context.Context, io stdio) error {
 					c.Listen = ":" + port
 				}
 			}
+			c.drives = true
 			demo.add(c)
 		})
 	}
@@ -139,6 +141,7 @@ type app struct {
 	keys     *broker.Keys
 	projects *broker.Projects
 	images   *broker.Images
+	zips     *broker.Zips
 	arrivals *broker.Arrivals
 	tasks    *broker.Tasks
 	worker   *worker.Worker
@@ -188,7 +191,14 @@ func openApp(ctx context.Context, c config, log *slog.Logger) (_ *app, err error
 		Store: store, Places: places, URLs: a.fetch, Hints: a.arrivals, Log: log, Now: time.Now,
 		Limits: broker.Limits{MaxObject: int64(c.Limits.MaxObject), MaxBatch: c.Limits.MaxBatch},
 	}
-	a.tasks = &broker.Tasks{Store: store}
+	engine, err := c.openEngine(fetch.New(fetch.Options{ // results are larger than images
+		AllowNetworks: prefixes(c.Fetch.AllowNetworks), MaxBytes: maxResult, UserAgent: "uploadbroker/" + version(),
+	}), log)
+	if err != nil {
+		return nil, &exitError{exitUsage, fmt.Sprintf("reconstruction: %v", err)}
+	}
+	a.tasks = &broker.Tasks{Store: store, Engine: engine, Places: places, Log: log, Now: time.Now}
+	a.zips = &broker.Zips{Store: store, Archives: &archive.Archives{Opener: places, Log: log}, Now: time.Now}
 	concurrency := c.Worker.Concurrency
 	if concurrency == 0 {
 		concurrency = runtime.GOMAXPROCS(0)
@@ -197,6 +207,8 @@ func openApp(ctx context.Context, c config, log *slog.Logger) (_ *app, err error
 		Store: store, Buckets: a.buckets.all(), Fetch: a.fetch, Log: log, Concurrency: concurrency,
 		Budget: validate.NewBudget(int64(c.Worker.Memory)), MaxObject: int64(c.Limits.MaxObject), MaxPixels: c.Limits.MaxPixels,
 		Retention: c.Retention.worker(), Alone: a.db.private != nil, ThumbFailed: a.metrics.thumbFailures(), Now: time.Now,
+		Webhooks: c.endpoints(), Delivered: a.metrics.deliveries(), Engine: engine, PublicURL: c.PublicURL,
+		Poll: time.Duration(c.Reconstruction.Poll), Patience: time.Duration(c.Reconstruction.Patience),
 	})
 	return a, nil
 }
@@ -224,7 +236,7 @@ func (a *app) server(ctx context.Context) (*http.Server, error) {
 		LocalBucket: a.buckets.handler(a.arrived, a.log),
 	}
 	e := api.New(o)
-	rest.Mount(e, rest.Options{Projects: a.projects, Images: a.images, Log: a.log, Version: version()})
+	rest.Mount(e, rest.Options{Projects: a.projects, Images: a.images, Zips: a.zips, Tasks: a.tasks, Webhooks: a.db.Store.Endpoints, Log: a.log, Version: version()})
 	a.graphql = graphql.Mount(e, graphql.Options{
 		Projects: a.projects, Images: a.images, Tasks: a.tasks, Keys: a.keys, Log: a.log, Version: version(),
 		NetworkTest: a.fetch.Reach, Now: time.Now,
@@ -259,6 +271,9 @@ func (a *app) arrived(key string) {
 		a.log.Info("can look at what arrives again")
 	}
 }
+
+// maxResult is the most bytes that a file has which a webhook engine made.
+const maxResult = 1 << 40
 
 // shutdownGrace is how long requests may take to end after Ctrl-C.
 const shutdownGrace = 10 * time.Second

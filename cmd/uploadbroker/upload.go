@@ -20,6 +20,8 @@ type uploadCmd struct {
 	Bucket  string        `help:"Bucket to upload to; the nearest if not given." placeholder:"SYMBOL"`
 	Wait    time.Duration `help:"How long to wait for the next verdict before giving up on it." default:"10m" placeholder:"TIME"`
 
+	Reconstruct bool `help:"Have a reconstruction begin as soon as all images are judged. It is recorded when all have been sent, and needs this program no more from then on."`
+
 	remote
 }
 
@@ -65,14 +67,21 @@ made if there is none.`}
 		if err != nil {
 			return c.explain(err)
 		}
-		return showPlan(out, planned, list.Unread)
+		err = showPlan(out, planned, list.Unread)
+		if c.Reconstruct {
+			fmt.Fprintln(out.w, "With --reconstruct, a reconstruction would begin as soon as all images are judged.")
+		}
+		return err
 	}
+	begin := c.reconstruction(ctx, cl, project.ID, prog, len(list.Unread) == 0)
 	report, err := cl.Upload(ctx, project.ID, list.Files, opts)
 	stop()
 	report.Files = append(report.Files, list.Unread...)
 	fmt.Fprintln(errs.w)
 	showReport(out, report)
-	return c.verdict(report, err)
+	begun := begin(report)
+	verdict := c.verdict(report, err)
+	return c.tell(io, begun, verdict)
 }
 
 // tied takes the project that the key is tied to, if it is. A server that can't

@@ -11,11 +11,19 @@ import (
 // workerCmd runs looks, validations and sweeps, without an API.
 type workerCmd struct {
 	configFlags
+	PublicURL string `placeholder:"URL" help:"How a reconstruction engine reaches the API." env:"UPLOADBROKER_PUBLIC_URL"`
 }
 
 // Run works until ctx ends.
 func (w *workerCmd) Run(ctx context.Context, io stdio) error {
-	load := func() (config, error) { return w.load(nil) }
+	load := func() (config, error) {
+		return w.load(func(c *config) {
+			if w.PublicURL != "" {
+				c.PublicURL = w.PublicURL
+			}
+			c.drives = true
+		})
+	}
 	c, err := load()
 	if err != nil {
 		return &exitError{exitUsage, err.Error()}

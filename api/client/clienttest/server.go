@@ -52,6 +52,8 @@ type Server struct {
 	// Now is the clock of the stand-in; nil: time.Now.
 	Now func() time.Time
 
+	TaskFault *client.Problem // refuses every start of a reconstruction
+
 	// API and Bucket see each request first; true means that they have answered.
 	API    func(w http.ResponseWriter, r *http.Request) bool
 	Bucket func(w http.ResponseWriter, r *http.Request) bool
@@ -62,6 +64,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	projects []*project
+	tasks    []*client.Task
 	calls    map[string]int
 	puts     []string // names, in the order in which they arrived whole
 	putBytes int64
@@ -105,6 +108,11 @@ func New() *Server {
 	handle("POST /v1/projects/{pid}/images/start", "start", s.start)
 	handle("POST /v1/projects/{pid}/images/done", "done", s.done)
 	handle("POST /v1/projects/{pid}/images/check", "check", s.check)
+	handle("POST /v1/projects/{pid}/tasks", "start-task", s.startTask)
+	handle("GET /v1/projects/{pid}/tasks", "project-tasks", s.listTasks)
+	handle("GET /v1/tasks", "tasks", s.listTasks)
+	handle("GET /v1/tasks/{id}", "task", s.oneTask)
+	handle("POST /v1/tasks/{id}/stop", "stop-task", s.stopTask)
 	handle("GET /v1/buckets/nearest", "nearest", func(*http.Request) (int, any) {
 		return 200, map[string]any{"buckets": []client.Bucket{{Symbol: "Local", Display: "This machine", Cloud: "S3"}}}
 	})

@@ -75,7 +75,10 @@ type MyResolver interface {
 type ProjectResolver interface {
 	NumImage(ctx context.Context, obj *Project) (int, error)
 	GigaPixel(ctx context.Context, obj *Project) (float64, error)
+	TaskState(ctx context.Context, obj *Project) (*TaskState, error)
 
+	CloudPath(ctx context.Context, obj *Project) ([]*CloudPath, error)
+	Downloads(ctx context.Context, obj *Project) (*DownloadsConnection, error)
 	Image(ctx context.Context, obj *Project, id string) (*ProjectImage, error)
 	AllImages(ctx context.Context, obj *Project, first *int, last *int, before *string, after *string, filter *ImageFilter) (*ProjectImagesConnection, error)
 }
@@ -3437,7 +3440,7 @@ func (ec *executionContext) _Project_taskState(ctx context.Context, field graphq
 			return ec.fieldContext_Project_taskState(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return obj.TaskState, nil
+			return ec.Resolvers.Project().TaskState(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *TaskState) graphql.Marshaler {
@@ -3448,7 +3451,7 @@ func (ec *executionContext) _Project_taskState(ctx context.Context, field graphq
 	)
 }
 func (ec *executionContext) fieldContext_Project_taskState(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
-	return graphql.NewScalarFieldContext("Project", field, false, false, errors.New("field of type TASK_STATE does not have child fields"))
+	return graphql.NewScalarFieldContext("Project", field, true, true, errors.New("field of type TASK_STATE does not have child fields"))
 }
 
 func (ec *executionContext) _Project_date(ctx context.Context, field graphql.CollectedField, obj *Project) (ret graphql.Marshaler) {
@@ -3483,7 +3486,7 @@ func (ec *executionContext) _Project_cloudPath(ctx context.Context, field graphq
 			return ec.fieldContext_Project_cloudPath(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return obj.CloudPath, nil
+			return ec.Resolvers.Project().CloudPath(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v []*CloudPath) graphql.Marshaler {
@@ -3497,8 +3500,8 @@ func (ec *executionContext) fieldContext_Project_cloudPath(_ context.Context, fi
 	fc = &graphql.FieldContext{
 		Object:     "Project",
 		Field:      field,
-		IsMethod:   false,
-		IsResolver: false,
+		IsMethod:   true,
+		IsResolver: true,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_CloudPath(ctx, field)
 		},
@@ -3515,7 +3518,7 @@ func (ec *executionContext) _Project_downloads(ctx context.Context, field graphq
 			return ec.fieldContext_Project_downloads(ctx, field)
 		},
 		func(ctx context.Context) (any, error) {
-			return obj.Downloads, nil
+			return ec.Resolvers.Project().Downloads(ctx, obj)
 		},
 		nil,
 		func(ctx context.Context, selections ast.SelectionSet, v *DownloadsConnection) graphql.Marshaler {
@@ -3529,8 +3532,8 @@ func (ec *executionContext) fieldContext_Project_downloads(_ context.Context, fi
 	fc = &graphql.FieldContext{
 		Object:     "Project",
 		Field:      field,
-		IsMethod:   false,
-		IsResolver: false,
+		IsMethod:   true,
+		IsResolver: true,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_DownloadsConnection(ctx, field)
 		},
@@ -7683,25 +7686,124 @@ func (ec *executionContext) _Project(ctx context.Context, sel ast.SelectionSet, 
 
 			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		case "taskState":
-			out.Values[i] = ec._Project_taskState(ctx, field, obj)
-			if out.Values[i] == graphql.RequiredNull {
-				atomic.AddUint32(&out.Invalids, 1)
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = ec._Project_taskState(ctx, field, obj)
+				if res == graphql.RequiredNull {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
 			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		case "date":
 			out.Values[i] = ec._Project_date(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				atomic.AddUint32(&out.Invalids, 1)
 			}
 		case "cloudPath":
-			out.Values[i] = ec._Project_cloudPath(ctx, field, obj)
-			if out.Values[i] == graphql.RequiredNull {
-				atomic.AddUint32(&out.Invalids, 1)
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = ec._Project_cloudPath(ctx, field, obj)
+				if res == graphql.RequiredNull {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
 			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		case "downloads":
-			out.Values[i] = ec._Project_downloads(ctx, field, obj)
-			if out.Values[i] == graphql.RequiredNull {
-				atomic.AddUint32(&out.Invalids, 1)
+			field := field
+
+			innerFunc := func(ctx context.Context, fs *graphql.FieldSet) (res graphql.Marshaler) {
+				defer func() {
+					if r := recover(); r != nil {
+						ec.Error(ctx, ec.Recover(ctx, r))
+					}
+				}()
+				res = ec._Project_downloads(ctx, field, obj)
+				if res == graphql.RequiredNull {
+					atomic.AddUint32(&fs.Invalids, 1)
+				}
+				return res
 			}
+
+			if field.IsDeferred() {
+				deferredFieldSet.AddField(field)
+				fieldIndex := len(deferredFieldSet.Values) - 1
+				deferredFieldSet.Concurrently(fieldIndex, func(ctx context.Context) graphql.Marshaler {
+					return innerFunc(ctx, deferredFieldSet)
+				})
+
+				for _, deferrable := range field.Deferrables {
+					view, ok := deferLabelToView[deferrable.Label]
+					if !ok {
+						view = deferredFieldSet.NewView()
+						deferLabelToView[deferrable.Label] = view
+					}
+					view.AddIndices(fieldIndex)
+				}
+
+				// don't run the out.Concurrently() call below
+				out.Values[i] = graphql.Null
+				continue
+			}
+
+			out.Concurrently(i, func(ctx context.Context) graphql.Marshaler { return innerFunc(ctx, out) })
 		case "image":
 			field := field
 

@@ -20,13 +20,13 @@ type Project struct {
 	IsImported    bool
 	ImportedState *string
 	ProjectType   ProjectType
-	TaskState     *TaskState
 	Date          time.Time
-	CloudPath     []*CloudPath
-	Downloads     *DownloadsConnection
 
 	// Stats counts its images. Projects of one list share a query.
 	Stats func(context.Context) (broker.Stats, error)
+	// Latest is its newest reconstruction, Done the newest that is Done; one without
+	// an id is none.
+	Latest, Done func(context.Context) (broker.Task, error)
 }
 
 // ProjectImage is an image with the record that its link is made from.

@@ -31,10 +31,26 @@ type Audit struct {
 	Detail    []byte
 }
 
+type Event struct {
+	ID        int64
+	ProjectID string
+	Type      string
+	At        time.Time
+	Data      []byte
+	Closes    bool
+	Sequence  *int64
+}
+
 type EventSecret struct {
 	Bucket    string
 	Secret    string
 	CreatedAt time.Time
+}
+
+type EventSequence struct {
+	ProjectID string
+	Last      int64
+	SettledAt *time.Time
 }
 
 type Grant struct {
@@ -111,6 +127,14 @@ type Lease struct {
 	ExpiresAt time.Time
 }
 
+type Link struct {
+	Hash      []byte
+	ProjectID string
+	KeyID     string
+	CreatedAt time.Time
+	ExpiresAt time.Time
+}
+
 type Owner struct {
 	ID        string
 	Email     string
@@ -153,6 +177,58 @@ type Session struct {
 	ExpiresAt time.Time
 }
 
+type Task struct {
+	ID           string
+	ProjectID    string
+	Type         string
+	State        string
+	Stage        string
+	Expected     int32
+	Engine       string
+	RunID        string
+	Token        string
+	Images       int32
+	Bytes        int64
+	Progress     float32
+	Fault        *string
+	Cause        string
+	Report       []byte
+	OwnerID      string
+	KeyID        string
+	CreatedAt    time.Time
+	StartedAt    *time.Time
+	EndedAt      *time.Time
+	NextAt       *time.Time
+	Holder       *string
+	HeldUntil    *time.Time
+	Cancel       bool
+	Failures     int32
+	FailingSince *time.Time
+	Sends        int32
+}
+
+type TaskImage struct {
+	TaskID   string
+	ImageID  string
+	Name     string
+	Type     string
+	Bucket   string
+	Filename string
+	Etag     string
+	Size     int64
+	Crc32    int64
+	At       time.Time
+}
+
+type TaskResult struct {
+	TaskID    string
+	Name      string
+	Bucket    string
+	Etag      string
+	Size      int64
+	CreatedAt time.Time
+}
+
 type Verdict struct {
 	ID       int64
 	ImageID  string
@@ -182,4 +258,10 @@ type Watch struct {
 	Looks        int64
 	Fault        string
 	SessionEnds  time.Time
+}
+
+type WebhookEndpoint struct {
+	ID     string
+	Host   string
+	Events []string
 }

@@ -1,0 +1,17 @@
+package worker
+
+import (
+	"context"
+	"time"
+)
+
+// DriveTasks moves the tasks that are due, and waits for their steps.
+func (w *Worker) DriveTasks(ctx context.Context) error {
+	err := w.driveTasks(ctx)
+	w.polls.wait(ctx)
+	w.streams.wait(ctx)
+	return err
+}
+
+// ExtendTasksEvery shortens the rhythm in which tasks are held further.
+func (w *Worker) ExtendTasksEvery(d time.Duration) { w.taskEvery = d }
