@@ -211,6 +211,35 @@ func TestACopyAndAnUploadAtOnce(t *testing.T) {
 	}
 }
 
+// TestACopyThatALookSawFirst: its verdict is known all the same, and needs no check.
+func TestACopyThatALookSawFirst(t *testing.T) {
+	f := open(t)
+	from, to := f.newProject(t), f.newProject(t)
+	for i, proven := range []bool{true, false} {
+		src, err := f.Register(t.Context(), f.batchOf(from.ID, "A", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		dst, err := f.Register(t.Context(), f.batchOf(to.ID, "A", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := f.See(t.Context(), to.ID, "A", []broker.Seen{{Filename: dst[0].Filename, ETag: "copied", SizeBytes: 5}}, time.Now()); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		source := src[0]
+		source.ProvenSHA1, source.ProvenBytes, source.CRC32 = source.SHA1, 5, 9
+		copied := broker.Seen{Bucket: "A", ProjectID: to.ID, Filename: dst[0].Filename, ETag: "copied", SizeBytes: 5}
+		want := map[bool]broker.State{true: broker.StateReady, false: broker.StateUploaded}[proven]
+		if img, err := f.Copied(t.Context(), copied, source, proven, time.Now(), f.by); err != nil || img.State != want {
+			t.Errorf("proven %v: it is %s, want %s: %v", proven, img.State, want, err)
+		}
+		if jobs := scan[int](t, f, `SELECT count(*) FROM river_job WHERE args->>'image_id' = $1`, dst[0].ID); jobs != 1 {
+			t.Errorf("proven %v: %d validations, want the look's", proven, jobs)
+		}
+	}
+}
+
 func TestFetchFailed(t *testing.T) {
 	f := open(t)
 	p := f.newProject(t)

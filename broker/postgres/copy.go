@@ -23,14 +23,20 @@ func (s *Store) ReadyElsewhere(ctx context.Context, p broker.Project, bucket str
 }
 
 // Copied implements broker.ImageStore. Should the image have moved meanwhile (a
-// client had a grant, too, and was faster), it stays as it is.
+// client had a grant, too, and was faster), it stays as it is, unless what it holds
+// is this copy.
 func (s *Store) Copied(ctx context.Context, copied broker.Seen, from broker.Image, proven bool, now time.Time, by broker.Caller) (broker.Image, error) {
 	facts, err := json.Marshal(from.Facts)
 	if err != nil {
 		return broker.Image{}, err
 	}
+	type copyOf struct {
+		id      string
+		attempt int32
+	}
 	var img broker.Image
 	err = s.inTx(ctx, func(tx pgx.Tx, q *sqlc.Queries) error {
+		var copies []copyOf // one, or none
 		seen, err := q.SeeObjects(ctx, sqlc.SeeObjectsParams{
 			ProjectID: copied.ProjectID, Bucket: copied.Bucket, Now: now, FromStates: strs(broker.FromStates(broker.EventSeen)),
 			Filenames: []string{copied.Filename}, Etags: []string{copied.ETag}, Sizes: []int64{copied.SizeBytes},
@@ -38,20 +44,33 @@ func (s *Store) Copied(ctx context.Context, copied broker.Seen, from broker.Imag
 		if err != nil {
 			return err
 		}
-		for _, r := range seen { // one, or none
-			if err := audit(ctx, q, now, "image.copy", by, copied.ProjectID, r.ID, map[string]any{
+		for _, r := range seen {
+			copies = append(copies, copyOf{r.ID, r.Attempt})
+		}
+		if len(seen) == 0 {
+			// A look may have been quicker, and the image waits for a verdict that is known.
+			row, err := q.ImageOfFile(ctx, sqlc.ImageOfFileParams{ProjectID: copied.ProjectID, Filename: copied.Filename})
+			if err != nil {
+				return err
+			}
+			if proven && broker.State(row.State) == broker.StateUploaded && deref(row.Etag) == copied.ETag && deref(row.Bucket) == copied.Bucket {
+				copies = append(copies, copyOf{row.ID, row.Attempt})
+			}
+		}
+		for _, r := range copies {
+			if err := audit(ctx, q, now, "image.copy", by, copied.ProjectID, r.id, map[string]any{
 				"from_project": from.ProjectID, "from_image": from.ID, "proven": proven,
 			}); err != nil {
 				return err
 			}
 			if !proven {
 				err = s.insertJobs(ctx, tx, []broker.ValidateArgs{{
-					ImageID: r.ID, Attempt: int(r.Attempt), ETag: r.Etag, SizeBytes: r.ObjectSize, Bucket: copied.Bucket,
+					ImageID: r.id, Attempt: int(r.attempt), ETag: copied.ETag, SizeBytes: copied.SizeBytes, Bucket: copied.Bucket,
 				}})
 			} else {
 				crc := int64(from.CRC32)
 				_, err = q.JudgeImage(ctx, sqlc.JudgeImageParams{
-					ID: r.ID, Attempt: r.Attempt, Etag: r.Etag, FromStates: strs(broker.FromStates(broker.EventReady)),
+					ID: r.id, Attempt: r.attempt, Etag: copied.ETag, FromStates: strs(broker.FromStates(broker.EventReady)),
 					ToState: string(broker.StateReady), Reasons: []string{}, Facts: facts, Holder: "copy of " + from.ID, Now: now,
 					Sha1: from.ProvenSHA1[:], Size: &from.ProvenBytes, Crc32: &crc,
 				})
