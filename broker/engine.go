@@ -17,8 +17,8 @@ const (
 
 // Engine runs reconstructions, outside of this program. Its errors say what to do
 // about them: CodeUnavailable (also CodeTooManyRequests) that the engine is away for
-// now; CodeNotFound that it does not know the run; every other code that trying
-// again would not help, and their messages are shown to the owner.
+// now; CodeNotFound that it has the run no more, which is sent again once; every other
+// code that trying again would not help. Their messages are shown to the owner.
 type Engine interface {
 	Kind() EngineKind
 	// Send hands a run over. Sending one that the engine has already is no error: the
@@ -49,10 +49,10 @@ type Run struct {
 
 // RunImages gives the images of a run.
 type RunImages interface {
-	// Each calls use for each image in the order of their names, until it fails. No
-	// two names are equal, in whatever case; they have no folders and are made of
-	// letters, digits, points, underscores and hyphens, with the ending of their true
-	// type.
+	// Each calls use for each image, until it fails, in the order and by the names of
+	// the zip at ZipURL. No two names are equal, in whatever case; they have no folders
+	// and are made of letters, digits, points, underscores and hyphens, with the ending
+	// of their true type.
 	Each(ctx context.Context, use func(RunImage) error) error
 }
 

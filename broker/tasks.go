@@ -24,7 +24,7 @@ type NewTask struct {
 type TaskGround struct {
 	Active *Task // that has not ended; nil: none
 	Counts Counts
-	Begun  bool // an image was started, or was brought otherwise
+	Begun  bool // an image was started, was brought otherwise, or expired; or the task had begun before
 }
 
 // TaskStore keeps tasks. Every change is a compare-and-set that writes the audit in

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -55,7 +54,8 @@ func (DeliverArgs) Kind() string { return "deliver" }
 
 // Told is an event as it is told.
 type Told struct {
-	ID       int64
+	ID       int64  // of this database
+	UID      string // a UUID; no other event has it, also of another database
 	Type     string
 	At       time.Time
 	Sequence int64 // 1, 2, 3 … within its project
@@ -161,8 +161,8 @@ type StartNotice struct {
 
 // NoticeRun is the task of a StartNotice.
 type NoticeRun struct {
-	ID        string    `json:"id" doc:"26 characters; also the webhook-id, by which repeats are recognised." example:"01KAHR2M7D0V9X8K5T3Q6W1YBN"`
-	RunID     string    `json:"run_id" doc:"The name of the run, which a task.stop gives." example:"6a4ff9a3-2f43-4a5e-a2cf-c7c1b5a6f3d0"`
+	ID        string    `json:"id" doc:"26 characters." example:"01KAHR2M7D0V9X8K5T3Q6W1YBN"`
+	RunID     string    `json:"run_id" doc:"The name of the run; also the webhook-id, by which repeats are recognised. A task that had to wait again, as an image changed, begins as another run with another token. A task.stop gives it." example:"6a4ff9a3-2f43-4a5e-a2cf-c7c1b5a6f3d0"`
 	Type      string    `json:"type" enum:"Native,Dense" doc:"As it was asked for."`
 	Images    int       `json:"images" doc:"How many there are."`
 	Bytes     int64     `json:"bytes" doc:"Of all of them."`
@@ -183,7 +183,7 @@ type StopNotice struct {
 }
 
 // WebhookID names the event to its receivers: repeats of it have the same.
-func (t Told) WebhookID() string { return "evt_" + strconv.FormatInt(t.ID, 10) }
+func (t Told) WebhookID() string { return "evt_" + t.UID }
 
 // Body is the JSON that is sent, the same at every try.
 func (t Told) Body() ([]byte, error) {

@@ -103,8 +103,9 @@ const (
 	DefaultZipLinkTTL = time.Hour
 )
 
-// maxZips is how many zips one caller may read at the same time, in this process.
-const maxZips = 8
+// maxZips is how many zips may be read at the same time with one key, link or task, in
+// this process: download managers read parts beside each other.
+const maxZips = 32
 
 // Zip is an archive with the project that it is of. It must be closed.
 type Zip struct {
@@ -169,8 +170,8 @@ func (s *Zips) OfLink(ctx context.Context, token string) (*Zip, error) {
 	if len(token) != base64.RawURLEncoding.EncodedLen(32) {
 		return nil, over
 	}
-	now := s.Now()
-	l, by, err := s.Store.LinkByHash(ctx, sha256.Sum256([]byte(token)), now)
+	now, hash := s.Now(), sha256.Sum256([]byte(token))
+	l, by, err := s.Store.LinkByHash(ctx, hash, now)
 	if CodeOf(err) == CodeNotFound {
 		return nil, over
 	}
@@ -187,7 +188,7 @@ func (s *Zips) OfLink(ctx context.Context, token string) (*Zip, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.open(ctx, "key "+by.Key.ID, p, ZipTree, s.Store.ReadyEntries(ctx, p.ID))
+	return s.open(ctx, "link "+string(hash[:]), p, ZipTree, s.Store.ReadyEntries(ctx, p.ID))
 }
 
 // OfTask gives the zip of a task's images to who knows its token, while the task is

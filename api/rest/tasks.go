@@ -55,7 +55,7 @@ type TaskPath struct {
 type TaskReport struct {
 	Failed  bool               `json:"failed,omitempty" doc:"The run came to nothing; message says why."`
 	Message string             `json:"message,omitempty" maxLength:"20000" doc:"For the task's owner." example:"too few of the images overlap"`
-	Results []TaskReportResult `json:"results,omitempty" nullable:"false" maxItems:"1000" doc:"Files that the broker copies beside the images; when they are, the task is Done."`
+	Results []TaskReportResult `json:"results,omitempty" nullable:"false" maxItems:"100" doc:"Files that the broker copies beside the images; when they are, the task is Done."`
 }
 
 // TaskReportResult is a file that the broker copies.

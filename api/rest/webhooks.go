@@ -20,7 +20,7 @@ type Webhook struct {
 	LastCause string   `json:"last_cause,omitempty" doc:"Why a try failed last, of the deliveries that wait or are dead."`
 }
 
-// Webhooks are the endpoints of the configuration.
+// Webhooks are the endpoints of the configurations.
 type Webhooks struct {
 	Webhooks []Webhook `json:"webhooks" nullable:"false" doc:"By their hosts."`
 }
@@ -30,7 +30,7 @@ func (f *face) mountWebhooks() {
 	add(f, huma.Operation{
 		OperationID: "listWebhooks", Method: http.MethodGet, Path: "/v1/webhooks", Tags: []string{"webhooks"},
 		Summary: "Who is told what happens, and how the deliveries go",
-		Description: "The endpoints are those of the configuration file. A delivery is tried up to 11 times over three days, then it is dead; " +
+		Description: "The endpoints are those of the configuration files of all running processes; one that none of them has any more stays for a day, or, where none has any, for 30. A delivery is tried up to 11 times over three days, then it is dead; " +
 			"an endpoint that answers 410 Gone gets no further try. What was delivered is not counted.",
 	}, broker.ScopeAdmin, func(ctx context.Context, _ broker.Caller, _ *struct{}) (*webhooks, error) {
 		out := &webhooks{Body: Webhooks{Webhooks: []Webhook{}}}
@@ -78,11 +78,11 @@ func (f *face) describeWebhooks() {
 		reflect.TypeFor[broker.Notice[broker.TaskNotice]]())
 	const engine = " It is sent to the webhook engine of the configuration alone."
 	told(broker.NoticeTaskStart, "onTaskStart", "Run a reconstruction",
-		"Read the images, POST the progress, and at the end POST what came out of it. Answer any 2xx to have taken it; the webhook-id is the task's id, so that a "+
-			"repeat is the same run. 408, 425, 429, most 5xx and no answer are tried again, every other answer fails the task."+engine,
+		"Read the images, POST the progress, and at the end POST what came out of it. Answer any 2xx to have taken it; the webhook-id is the run_id, so that a "+
+			"repeat is the same run; a task that had to wait again begins as another run. The timestamp is when the run began. 408, 425, 429, most 5xx and no answer are tried again, every other answer fails the task."+engine,
 		reflect.TypeFor[broker.Notice[broker.StartNotice]]())
 	told(broker.NoticeTaskStop, "onTaskStop", "Give a reconstruction up",
-		"Its owner stopped it. 2xx, 404, 409 and 410 are good answers."+engine, reflect.TypeFor[broker.Notice[broker.StopNotice]]())
+		"Its owner stopped it. 2xx, 404, 409 and 410 are good answers. The webhook-id is stop_ and the run_id; the timestamp is that of the try."+engine, reflect.TypeFor[broker.Notice[broker.StopNotice]]())
 }
 
 // signedHeaders are those of Standard Webhooks.
@@ -93,7 +93,7 @@ func signedHeaders() []*huma.Param {
 		}
 	}
 	return []*huma.Param{
-		header("webhook-id", "The same at every try: have seen it, and it is a repeat.", "evt_4711"),
+		header("webhook-id", "The same at every try: have seen it, and it is a repeat.", "evt_8d6f2b1e-5c0a-4f57-9f0e-3b1f6a0c2d94"),
 		header("webhook-timestamp", "When it was sent, in seconds of Unix time. Refuse what is more than five minutes off.", "1795000000"),
 		header("webhook-signature", "For each secret of the endpoint `v1,` and a base64, with a space between two: that of the HMAC-SHA256 of webhook-id, webhook-timestamp and the body, "+
 			"joined by points; its key is what follows whsec_, decoded from base64 (Standard Webhooks).",

@@ -151,11 +151,17 @@ func (f *face) serveZip(ctx huma.Context, z *broker.Zip) {
 	defer z.Close()
 	c := humaecho.Unwrap(ctx)
 	r := c.Request()
+	asked := *r
+	asked.Header = r.Header.Clone()
 	if api.IsHead(r.Context()) {
-		head := *r
-		head.Method = http.MethodHead
-		r = &head
+		asked.Method = http.MethodHead
 	}
+	// A range is of a GET, and a unit that nobody knows is no range (RFC 9110, section
+	// 14.2); net/http sees to neither.
+	if asked.Method == http.MethodHead || !strings.HasPrefix(r.Header.Get("Range"), "bytes=") {
+		asked.Header.Del("Range")
+	}
+	r = &asked
 	h := c.Response().Header()
 	h.Set("Content-Type", "application/zip")
 	h.Set("Content-Disposition", attachment(z.Project.Name, ".zip"))
@@ -190,7 +196,7 @@ func (p *pacedZip) Read(b []byte) (int, error) {
 
 func (p *pacedZip) done() { _ = p.control.SetWriteDeadline(time.Time{}) }
 
-// zipWriter turns net/http's plain refusal of a range into a problem document.
+// zipWriter turns net/http's plain refusals into problem documents.
 type zipWriter struct {
 	http.ResponseWriter
 	size    int64
@@ -200,14 +206,20 @@ type zipWriter struct {
 func (w *zipWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *zipWriter) WriteHeader(status int) {
-	if status != http.StatusRequestedRangeNotSatisfiable {
+	var why string
+	switch status {
+	case http.StatusRequestedRangeNotSatisfiable:
+		why = "the zip has no such range; Content-Range tells its length"
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", w.size)) // net/http does not always
+	case http.StatusPreconditionFailed:
+		why = "the zip is another one than the request asks for; its ETag is in the header"
+	default:
 		w.ResponseWriter.WriteHeader(status)
 		return
 	}
 	w.refused = true
-	p := api.StatusProblem(status, "the zip has no such range; Content-Range tells its length", nil)
+	p := api.StatusProblem(status, why, nil)
 	w.Header().Set("Content-Type", p.ContentType(""))
-	w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", w.size)) // net/http does not always
 	w.Header().Del("Content-Length")
 	w.Header().Del("Content-Disposition")
 	w.ResponseWriter.WriteHeader(status)

@@ -129,6 +129,12 @@ func TestProjectZip(t *testing.T) {
 	if head.status != http.StatusOK || head.header.Get("Content-Length") != whole.header.Get("Content-Length") || head.header.Get("ETag") != etag {
 		t.Errorf("HEAD: %d %v", head.status, head.header)
 	}
+	if part := f.call(t, f.secret, http.MethodHead, path, nil, "Range", "bytes=5-9"); part.status != http.StatusOK || part.header.Get("Content-Length") != whole.header.Get("Content-Length") {
+		t.Errorf("HEAD with a range: %d %v", part.status, part.header)
+	}
+	if other := f.call(t, f.secret, http.MethodGet, path, nil, "If-Match", `"other"`); other.status != http.StatusPreconditionFailed || other.problem(t).Detail == "" {
+		t.Errorf("If-Match of another: %d %s", other.status, other.body)
+	}
 	for _, c := range []struct {
 		name    string
 		headers []string
@@ -143,6 +149,7 @@ func TestProjectZip(t *testing.T) {
 		{"If-Range that is weak", []string{"Range", "bytes=40-", "If-Range", "W/" + etag}, http.StatusOK, whole.body},
 		{"If-Range of a date", []string{"Range", "bytes=40-", "If-Range", time.Now().UTC().Format(http.TimeFormat)}, http.StatusOK, whole.body},
 		{"nonsense", []string{"Range", "bytes=x"}, http.StatusRequestedRangeNotSatisfiable, nil},
+		{"a unit that nobody knows", []string{"Range", "items=0-1"}, http.StatusOK, whole.body},
 		{"behind the end", []string{"Range", "bytes=999999-"}, http.StatusRequestedRangeNotSatisfiable, nil},
 		{"the same", []string{"If-None-Match", etag}, http.StatusNotModified, []byte{}},
 		{"another", []string{"If-Match", `"other"`}, http.StatusPreconditionFailed, nil},
@@ -351,7 +358,7 @@ func TestTooManyZips(t *testing.T) {
 	for {
 		z, err := f.zips.OfProject(context.Background(), f.by, pid)
 		if err != nil {
-			if broker.CodeOf(err) != broker.CodeTooManyRequests || len(held) != 8 {
+			if broker.CodeOf(err) != broker.CodeTooManyRequests || len(held) != 32 {
 				t.Fatalf("after %d: %v", len(held), err)
 			}
 			break

@@ -21,15 +21,25 @@ const DeliverAttempts = 11
 // own, so that a slow one holds up no other.
 func DeliverQueue(endpointID string) string { return "webhook-" + endpointID }
 
-// SyncEndpoints makes these the endpoints that are told what happens, and gives up
-// the deliveries to all others.
-func (s *Store) SyncEndpoints(ctx context.Context, all []broker.Endpoint) error {
-	p := sqlc.SyncEndpointsParams{Ids: []string{}, Hosts: []string{}, Events: []string{}}
+// NameEndpoints notes that a process tells these endpoints what happens; those of
+// other processes stay. begins says that it does so from now on: which events they
+// want is then as it says.
+func (s *Store) NameEndpoints(ctx context.Context, all []broker.Endpoint, begins bool) error {
+	if len(all) == 0 {
+		return nil
+	}
+	p := sqlc.NameEndpointsParams{Begins: begins}
 	for _, e := range all {
 		p.Ids, p.Hosts, p.Events = append(p.Ids, e.ID), append(p.Hosts, e.Host), append(p.Events, strings.Join(e.Events, " "))
 	}
+	return wrap(s.q.NameEndpoints(ctx, p))
+}
+
+// ForgetEndpoints forgets the endpoints that no process has named for so long, and
+// gives up the deliveries to them.
+func (s *Store) ForgetEndpoints(ctx context.Context, unnamed time.Duration) error {
 	return s.inTx(ctx, func(_ pgx.Tx, q *sqlc.Queries) error {
-		if err := q.SyncEndpoints(ctx, p); err != nil {
+		if err := q.ForgetEndpoints(ctx, unnamed); err != nil {
 			return err
 		}
 		_, err := q.CancelLostDeliveries(ctx, broker.DeliverArgs{}.Kind())
@@ -108,27 +118,21 @@ func (s *Store) EventToTell(ctx context.Context, id int64) (t broker.Told, ok bo
 		return broker.Told{}, false, wrap(err)
 	}
 	return broker.Told{
-		ID: r.ID, Type: r.Type, At: r.At, Sequence: r.Sequence, Data: r.Data,
+		ID: r.ID, UID: r.Uid, Type: r.Type, At: r.At, Sequence: r.Sequence, Data: r.Data,
 		Project: broker.NoticeProject{ID: r.ProjectID, Name: r.ProjectName},
 	}, true, nil
 }
 
-// EndpointConfigured reports whether any running process delivers to it.
+// EndpointConfigured reports whether a process delivers to it, or did so of late.
 func (s *Store) EndpointConfigured(ctx context.Context, id string) (bool, error) {
 	ok, err := s.q.EndpointConfigured(ctx, id)
 	return ok, wrap(err)
 }
 
 // RescueDeliveries makes deliveries available again that run since before a time,
-// which is longer than any may take, and gives up those whose endpoint is gone. It
-// returns how many were rescued.
+// which is longer than any may take. It returns how many were rescued.
 func (s *Store) RescueDeliveries(ctx context.Context, before time.Time) (int, error) {
-	kind := broker.DeliverArgs{}.Kind()
-	n, err := s.q.RescueDeliveries(ctx, sqlc.RescueDeliveriesParams{Kind: kind, Before: before})
-	if err != nil {
-		return 0, wrap(err)
-	}
-	_, err = s.q.CancelLostDeliveries(ctx, kind)
+	n, err := s.q.RescueDeliveries(ctx, sqlc.RescueDeliveriesParams{Kind: broker.DeliverArgs{}.Kind(), Before: before})
 	return int(n), wrap(err)
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +23,17 @@ func (f *fixture) hears(t testing.TB, byEndpoint map[string][]string) {
 	for id, types := range byEndpoint {
 		all = append(all, broker.Endpoint{ID: id, Host: id + ".example", Events: types})
 	}
-	if err := f.SyncEndpoints(context.Background(), all); err != nil {
+	if err := f.NameEndpoints(context.Background(), all, true); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// unnamed is about an endpoint that no process has named for so long, and forgets
+// those of a day.
+func (f *fixture) unnamed(t testing.TB, id string, since time.Duration) {
+	t.Helper()
+	f.exec(t, `UPDATE webhook_endpoints SET seen_at = now() - $2::interval WHERE id = $1`, id, since)
+	if err := f.ForgetEndpoints(context.Background(), 24*time.Hour); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -263,8 +274,15 @@ func TestOnlyWhatIsHeard(t *testing.T) {
 	if got := typesOf(f.told(t, p.ID)); got != "image.invalid, settled 2+1" {
 		t.Errorf("told is %s", got)
 	}
-	// Deliveries to those who are gone are given up, with the cause.
-	f.hears(t, map[string][]string{"b": {broker.NoticeImageInvalid}})
+	// Deliveries to those who are gone are given up, with the cause: not as another
+	// process begins that has others or none, but once nobody names them.
+	f.hears(t, nil)
+	f.hears(t, map[string][]string{"c": {broker.NoticeTaskChanged}})
+	f.unnamed(t, "a", 23*time.Hour)
+	if n := scan[int](t, f, `SELECT count(*) FROM river_job WHERE kind = 'deliver' AND state = 'available'`); n != 2 {
+		t.Errorf("%d deliveries are left", n)
+	}
+	f.unnamed(t, "a", 25*time.Hour)
 	jobs, err := f.Jobs(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -291,6 +309,65 @@ func TestOnlyWhatIsHeard(t *testing.T) {
 	if n := scan[int](t, f, `SELECT count(*) FROM river_job WHERE id = $1 AND state = 'available' AND attempt = 0 AND max_attempts = $2 AND cardinality(errors) = 1`,
 		dead, postgres.DeliverAttempts); n != 1 {
 		t.Error("it does not begin again")
+	}
+}
+
+// TestNamedAgain: to be named again keeps an endpoint; what it wants says the process
+// that began last, or two of them would quarrel about it.
+func TestNamedAgain(t *testing.T) {
+	f := open(t)
+	ctx := t.Context()
+	f.hears(t, map[string][]string{"a": {broker.NoticeImageReady}})
+	f.hears(t, map[string][]string{"a": {broker.NoticeTaskChanged}})
+	f.exec(t, `UPDATE webhook_endpoints SET seen_at = now() - interval '25 h'`)
+	if err := f.NameEndpoints(ctx, []broker.Endpoint{{ID: "a", Host: "a.example", Events: []string{broker.NoticeImageReady}}}, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.ForgetEndpoints(ctx, 24*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	all, err := f.Endpoints(ctx)
+	if err != nil || len(all) != 1 || !slices.Equal(all[0].Events, []string{broker.NoticeTaskChanged}) {
+		t.Errorf("%+v, %v", all, err)
+	}
+	// One that was forgotten for all that is back as it is named.
+	f.unnamed(t, "a", 25*time.Hour)
+	if err := f.NameEndpoints(ctx, []broker.Endpoint{{ID: "a", Host: "a.example", Events: []string{broker.NoticeImageReady}}}, false); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := f.Endpoints(ctx); err != nil || len(all) != 1 || !slices.Equal(all[0].Events, []string{broker.NoticeImageReady}) {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+// TestWebhookIDs are no other event's, also when numbers are given again as after the
+// restore of a backup.
+func TestWebhookIDs(t *testing.T) {
+	f := open(t)
+	f.hears(t, map[string][]string{"a": {broker.NoticeImageReady}})
+	p := f.newProject(t)
+	seen := map[string]bool{}
+	for n := range 4 {
+		if n == 2 {
+			f.exec(t, `DELETE FROM events`)
+			f.exec(t, `UPDATE event_sequences SET last = 0`)
+			f.exec(t, `ALTER TABLE events ALTER COLUMN id RESTART`)
+		}
+		if err := f.judge(t.Context(), f.uploaded(t, p.ID, n), true); err != nil {
+			t.Fatal(err)
+		}
+		f.dispatch(t)
+		for range 2 { // an event keeps its own
+			for _, e := range f.told(t, p.ID) {
+				if !regexp.MustCompile(`^evt_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`).MatchString(e.WebhookID()) {
+					t.Errorf("an event is %q", e.WebhookID())
+				}
+				seen[e.WebhookID()] = true
+			}
+		}
+	}
+	if len(seen) != 4 {
+		t.Errorf("4 events have %d ids", len(seen))
 	}
 }
 

@@ -222,6 +222,34 @@ func TestPreStartFires(t *testing.T) {
 	}
 }
 
+// TestPreStartExpired: over images that all expired it fails.
+func TestPreStartExpired(t *testing.T) {
+	f := open(t)
+	p := f.newProject(t)
+	task, fault, err := f.tasks().PreStart(t.Context(), f.by, p.ID, broker.StartOptions{})
+	if err != nil || fault != nil {
+		t.Fatal(fault, err)
+	}
+	img := f.bring(t, p.ID, 1, broker.StatePending)
+	if moved := f.settle(t, task.ID); moved != postgres.MovedNot {
+		t.Fatalf("it %q while an image may come", moved)
+	}
+	late := time.Now().Add(grantFor + broker.GraceAfterGrant + time.Minute)
+	if n, err := f.Expire(t.Context(), []broker.OpenUpload{{ImageID: img.ID, Attempt: img.Attempt}}, late); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	f.exec(t, `UPDATE tasks SET next_at = now()`)
+	if ids, _, err := f.RipeTasks(t.Context(), 9); err != nil || !slices.Contains(ids, task.ID) {
+		t.Errorf("it is not looked at: %q, %v", ids, err)
+	}
+	if moved := f.settle(t, task.ID); moved != postgres.MovedFailed {
+		t.Errorf("it %q", moved)
+	}
+	if got, _ := f.Task(t.Context(), task.ID); got.Fault == nil || got.Fault.Name != broker.FaultNoReadyImage {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestPreStartAgain: it is recorded once, can be taken back, and a start begins it.
 func TestPreStartAgain(t *testing.T) {
 	f := open(t)

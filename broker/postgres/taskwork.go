@@ -22,11 +22,15 @@ type TaskWork struct {
 	Sends        int        // how often the engine took it
 	Failures     int        // of the present step, in a row
 	FailingSince *time.Time // nil: it does not fail
+	FailedAt     *time.Time // the last time
 }
 
 func toWork(r sqlc.Task) (TaskWork, error) {
 	t, err := toTask(r)
-	return TaskWork{Task: t, Token: r.Token, Holder: deref(r.Holder), Sends: int(r.Sends), Failures: int(r.Failures), FailingSince: r.FailingSince}, err
+	return TaskWork{
+		Task: t, Token: r.Token, Holder: deref(r.Holder), Sends: int(r.Sends),
+		Failures: int(r.Failures), FailingSince: r.FailingSince, FailedAt: r.FailedAt,
+	}, err
 }
 
 // RipeTasks returns the tasks that wait and may have to move, of up to max that are
@@ -79,6 +83,7 @@ func (s *Store) SettleTask(ctx context.Context, id string, engine broker.EngineK
 		case !errors.Is(err, errGround):
 			return err
 		}
+		ground.Begun = ground.Begun || t.Begun
 		if _, fault := ground.Settled(int(t.Expected)); fault != nil {
 			moved = MovedFailed
 			_, err = q.FailTask(ctx, sqlc.FailTaskParams{ID: id, Fault: fault.Name, Cause: fault.Message, Now: now})
@@ -97,10 +102,10 @@ func (s *Store) StopRemovedTask(ctx context.Context, id string, now time.Time) e
 	return err
 }
 
-// ClaimTasks takes up to max tasks at these stages that are due and that nobody is
-// at; the stage of those that have ended, and whose engine has to be told, is "".
-func (s *Store) ClaimTasks(ctx context.Context, holder string, stages []broker.TaskStage, max int) ([]TaskWork, error) {
-	rows, err := s.q.ClaimTasks(ctx, sqlc.ClaimTasksParams{Holder: holder, Stages: strs(stages), MaxRows: int32(max)})
+// ClaimTasks takes up to max tasks of an engine at these stages that are due and that
+// nobody is at; the stage of those that have ended, and whose engine has to be told, is "".
+func (s *Store) ClaimTasks(ctx context.Context, holder string, engine broker.EngineKind, stages []broker.TaskStage, max int) ([]TaskWork, error) {
+	rows, err := s.q.ClaimTasks(ctx, sqlc.ClaimTasksParams{Holder: holder, Engine: string(engine), Stages: strs(stages), MaxRows: int32(max)})
 	if err != nil {
 		return nil, wrap(err)
 	}
@@ -153,10 +158,12 @@ func (s *Store) MoveTask(ctx context.Context, id, holder string, m TaskMove) (mo
 	return n > 0, wrap(err)
 }
 
-// TaskStepFailed counts a failure of a step, has it tried again after a pause, and
-// lets the task go.
-func (s *Store) TaskStepFailed(ctx context.Context, t TaskWork, now time.Time, pause time.Duration) error {
-	return wrap(s.q.TaskStepFailed(ctx, sqlc.TaskStepFailedParams{ID: t.ID, Holder: t.Holder, Stage: string(t.Stage), Now: now, Pause: pause}))
+// TaskStepFailed counts a failure of a step that fails since a time, has it tried again
+// after a pause, and lets the task go.
+func (s *Store) TaskStepFailed(ctx context.Context, t TaskWork, since, now time.Time, pause time.Duration) error {
+	return wrap(s.q.TaskStepFailed(ctx, sqlc.TaskStepFailedParams{
+		ID: t.ID, Holder: t.Holder, Stage: string(t.Stage), Since: since, Now: now, Pause: pause,
+	}))
 }
 
 // FailTask ends a task that failed. With cancel, its engine is told.
@@ -197,7 +204,7 @@ type TaskImage struct {
 	At        time.Time
 }
 
-// TaskImages returns a task's images in the order of their names.
+// TaskImages returns a task's images in the order in which TaskEntries gives them.
 func (s *Store) TaskImages(ctx context.Context, id string) ([]TaskImage, error) {
 	rows, err := s.q.TaskImages(ctx, id)
 	images := make([]TaskImage, len(rows))
@@ -238,4 +245,32 @@ func (s *Store) FinishTask(ctx context.Context, id, holder string, results []bro
 // be told.
 func (s *Store) TaskTold(ctx context.Context, id, holder string) error {
 	return wrap(s.q.CancelTold(ctx, sqlc.CancelToldParams{ID: id, Holder: holder}))
+}
+
+// SeeEngine notes that a running worker has an engine.
+func (s *Store) SeeEngine(ctx context.Context, engine broker.EngineKind) error {
+	return wrap(s.q.SeeEngine(ctx, string(engine)))
+}
+
+// UnseenEngines returns the engines that have something to do and that no worker was
+// seen with for that long.
+func (s *Store) UnseenEngines(ctx context.Context, within time.Duration) ([]broker.EngineKind, error) {
+	names, err := s.q.UnseenEngines(ctx, within)
+	engines := make([]broker.EngineKind, len(names))
+	for i, name := range names {
+		engines[i] = broker.EngineKind(name)
+	}
+	return engines, wrap(err)
+}
+
+// FailUnworked fails the tasks of an engine that no worker has, where something was to
+// be done for that long, and returns their ids.
+func (s *Store) FailUnworked(ctx context.Context, engine broker.EngineKind, dueFor time.Duration, cause string, now time.Time) ([]string, error) {
+	if err := s.q.ForgetCancels(ctx, sqlc.ForgetCancelsParams{Engine: string(engine), DueFor: dueFor}); err != nil {
+		return nil, wrap(err)
+	}
+	ids, err := s.q.FailUnworked(ctx, sqlc.FailUnworkedParams{
+		Engine: string(engine), DueFor: dueFor, Fault: broker.FaultEngineFailed, Cause: cause, Now: now,
+	})
+	return ids, wrap(err)
 }

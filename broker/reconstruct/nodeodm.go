@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/uploadbroker/uploadbroker/broker"
@@ -53,8 +52,7 @@ type NodeODM struct {
 	base *url.URL
 	http *http.Client
 
-	refetched sync.Map        // runs that were to be sent once more, by their ids
-	retries   []time.Duration // pauses between the tries to send one image
+	retries []time.Duration // pauses between the tries to send one image
 }
 
 var _ broker.Engine = (*NodeODM)(nil)
@@ -177,10 +175,11 @@ func (n *NodeODM) Status(ctx context.Context, runID string) (broker.RunStatus, e
 	case nodeCompleted:
 		s.Phase = broker.RunCompleted
 	case nodeFailed:
-		if t.imageless() && n.o.Mode == ModeZip && n.first(runID) {
-			return broker.RunStatus{}, n.fetchAgain(ctx, runID, t)
+		cause := n.cause(ctx, runID, t)
+		if t.imageless() && n.o.Mode == ModeZip {
+			return broker.RunStatus{}, n.unfetched(ctx, runID, cause)
 		}
-		s.Phase, s.Cause = broker.RunFailed, n.cause(ctx, runID, t)
+		s.Phase, s.Cause = broker.RunFailed, cause
 	case nodeCanceled:
 		s.Phase, s.Cause = broker.RunCanceled, "it was canceled at the engine"
 	default:
@@ -192,22 +191,15 @@ func (n *NodeODM) Status(ctx context.Context, runID string) (broker.RunStatus, e
 // imageless says that the task failed before it had its images.
 func (t taskInfo) imageless() bool { return t.Images != nil && *t.Images <= 0 }
 
-// fetchAgain makes of a zip that did not come to the node whole a run that it does not
-// know: this program may have been killed while it was read. The node does not try
+// unfetched makes of a zip that did not come to the node whole a run that it has no
+// more: this program may have been killed while it was read, and the node does not try
 // again by itself.
-func (n *NodeODM) fetchAgain(ctx context.Context, runID string, t taskInfo) error {
-	n.o.Log.Warn("the engine did not get the zip whole", "run", runID, "cause", n.told(t.Status.Message))
+func (n *NodeODM) unfetched(ctx context.Context, runID, cause string) error {
+	n.o.Log.Warn("the engine did not get the zip whole", "run", runID, "cause", cause)
 	if err := n.remove(ctx, runID); err != nil {
-		n.refetched.Delete(runID)
 		return err
 	}
-	return broker.Errorf(broker.CodeNotFound, "the engine did not get the zip whole")
-}
-
-// first says whether a run is met here for the first time.
-func (n *NodeODM) first(runID string) bool {
-	_, met := n.refetched.LoadOrStore(runID, true)
-	return !met
+	return broker.Errorf(broker.CodeNotFound, "%s", cause)
 }
 
 // cause says why a task failed.

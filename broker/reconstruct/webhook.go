@@ -41,14 +41,19 @@ func NewWebhook(o WebhookOptions) (*Webhook, error) {
 // Kind is EngineWebhook.
 func (*Webhook) Kind() broker.EngineKind { return broker.EngineWebhook }
 
-// Send tells of a run. Its webhook-id is the task's, so that an engine recognises one
-// that it has had already.
+// Send tells of a run. Its webhook-id is the run's, so that an engine recognises one
+// that it has had already; a task that had to wait again is another run, with another
+// token, and must not pass for the former.
 func (w *Webhook) Send(ctx context.Context, run broker.Run) error {
 	images, err := startImages(ctx, run)
 	if err != nil {
 		return err
 	}
-	return w.post(ctx, run.ID, broker.NoticeTaskStart, broker.StartNotice{
+	at := run.CreatedAt
+	if run.StartedAt != nil {
+		at = *run.StartedAt
+	}
+	return w.post(ctx, run.RunID, broker.NoticeTaskStart, at, broker.StartNotice{
 		Task: broker.NoticeRun{
 			ID: run.ID, RunID: run.RunID, Type: run.Type, Images: run.Task.Images, Bytes: run.Bytes, CreatedAt: run.CreatedAt.UTC(),
 		},
@@ -89,7 +94,7 @@ func (*Webhook) Status(context.Context, string) (broker.RunStatus, error) {
 // Cancel tells the engine to give a run up. An engine that says that it has none, or
 // none any more, has none to give up.
 func (w *Webhook) Cancel(ctx context.Context, runID string) error {
-	err := w.post(ctx, "stop_"+runID, broker.NoticeTaskStop, broker.StopNotice{RunID: runID})
+	err := w.post(ctx, "stop_"+runID, broker.NoticeTaskStop, w.o.Now(), broker.StopNotice{RunID: runID})
 	var refused *refusal
 	if errors.As(err, &refused) && (refused.status == 404 || refused.status == 410 || refused.status == 409) {
 		return nil
@@ -126,14 +131,13 @@ type refusal struct {
 
 func (r *refusal) Unwrap() error { return r.error }
 
-// post sends one signed message.
-func (w *Webhook) post(ctx context.Context, id, kind string, data any) error {
-	now := w.o.Now()
-	body, err := json.Marshal(broker.Notice[any]{Type: kind, Timestamp: now.UTC(), Data: data})
+// post sends one signed message of what happened at that time.
+func (w *Webhook) post(ctx context.Context, id, kind string, at time.Time, data any) error {
+	body, err := json.Marshal(broker.Notice[any]{Type: kind, Timestamp: at.UTC(), Data: data})
 	if err != nil {
 		return err
 	}
-	header := hook.Sign(id, now, body, w.o.Secrets)
+	header := hook.Sign(id, w.o.Now(), body, w.o.Secrets)
 	header.Set("Content-Type", "application/json")
 	answer, err := w.o.Client.Post(ctx, w.o.URL, header, body)
 	switch {

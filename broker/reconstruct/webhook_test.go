@@ -94,8 +94,9 @@ func (h hookImages) Each(_ context.Context, use func(broker.RunImage) error) err
 }
 
 func hookRun(images hookImages) broker.Run {
+	began := time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
 	return broker.Run{
-		Task:    broker.Task{ID: "01KAHR2M7D0V9X8K5T3Q6W1YBN", RunID: "6a4ff9a3-2f43-4a5e-a2cf-c7c1b5a6f3d0", Type: "Dense", Images: images.n, Bytes: int64(7 * images.n)},
+		Task:    broker.Task{ID: "01KAHR2M7D0V9X8K5T3Q6W1YBN", RunID: "6a4ff9a3-2f43-4a5e-a2cf-c7c1b5a6f3d0", Type: "Dense", Images: images.n, Bytes: int64(7 * images.n), StartedAt: &began},
 		Project: broker.Project{ID: "01KAHQY5C9W3RV7ZB3N4D8M2XE", Name: "North"},
 		ZipURL:  "https://up.example/zip", ProgressURL: "https://up.example/progress", FinishURL: "https://up.example/finish", Token: "bearer", Images: images,
 	}
@@ -122,17 +123,17 @@ func TestWebhookSend(t *testing.T) {
 		data, _ := e.last["data"].(map[string]any)
 		task, _ := data["task"].(map[string]any)
 		images, _ := data["images"].([]any)
-		if e.last["type"] != "task.start" || data["zip_url"] != run.ZipURL || data["progress_url"] != run.ProgressURL || data["finish_url"] != run.FinishURL ||
+		if e.last["type"] != "task.start" || e.last["timestamp"] != "2026-11-21T10:00:00Z" || data["zip_url"] != run.ZipURL || data["progress_url"] != run.ProgressURL || data["finish_url"] != run.FinishURL ||
 			data["token"] != "bearer" || task["id"] != run.ID || task["run_id"] != run.RunID || task["type"] != "Dense" || task["images"] != float64(c.images.n) ||
 			len(images) != c.listed {
-			t.Errorf("%s: %d images, %v", name, len(images), e.last)
+			t.Errorf("%s: %d images, %.500s", name, len(images), fmt.Sprint(e.last))
 		}
 		if c.listed > 0 && fmt.Sprint(images[1]) != "map[name:1.jpg size:7 type:image/jpeg url:https://bucket.example/1.jpg]" {
 			t.Errorf("%v", images[1])
 		}
 	}
 	for _, id := range e.ids {
-		if id != "01KAHR2M7D0V9X8K5T3Q6W1YBN" {
+		if id != "6a4ff9a3-2f43-4a5e-a2cf-c7c1b5a6f3d0" {
 			t.Errorf("a webhook-id %s", id)
 		}
 	}

@@ -42,6 +42,7 @@ const (
 	deliveriesAtOnce = 4                // to one endpoint
 	deliverTimeout   = 30 * time.Second // above that of a Post
 	mostRetryAfter   = 24 * time.Hour   // that an endpoint may ask for
+	foreignPause     = time.Minute      // before one is tried again that is another process's
 	eventRetention   = 30 * 24 * time.Hour
 )
 
@@ -81,7 +82,7 @@ func (d *delivering) NextRetry(job *river.Job[deliverArgs]) time.Time {
 func (d *delivering) Work(ctx context.Context, job *river.Job[deliverArgs]) error {
 	endpoint, ok := d.w.endpoints[job.Args.Endpoint]
 	if !ok {
-		return river.JobCancel(errors.New("the endpoint is not in the configuration any more"))
+		return river.JobSnooze(foreignPause) // another process may know it
 	}
 	told, ok, err := d.w.Store.EventToTell(ctx, job.Args.EventID)
 	if err != nil {

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -11,6 +12,9 @@ import (
 
 // DeliverEvery is the pause between the tries of a delivery.
 func (w *Worker) DeliverEvery(pause time.Duration) { w.pauseOfTests = pause }
+
+// KeepEndpoints does once what a running worker does every minute.
+func (w *Worker) KeepEndpoints(ctx context.Context) error { return w.keepEndpoints(ctx) }
 
 // NextDelivery is when a delivery is tried again that failed that often, and whose
 // endpoint asked for that pause.

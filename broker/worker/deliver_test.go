@@ -248,13 +248,7 @@ func TestKilledWhileDelivering(t *testing.T) {
 	r := newReceiver(t)
 	told := w.telling(t, r.endpoint())
 	data := photo(1)
-	if err := w.store.SyncEndpoints(t.Context(), []broker.Endpoint{{ID: r.endpoint().ID(), Host: "x", Events: []string{broker.NoticeImageReady}}}); err != nil {
-		t.Fatal(err)
-	}
-	w.ready(t, w.register(t, w.project(t), "A", data)[0], data)
-	if n, err := w.store.Dispatch(t.Context(), 1); n != 1 || err != nil {
-		t.Fatal(n, err)
-	}
+	w.waiting(t, r.endpoint(), data)
 	w.exec(t, `UPDATE river_job SET state = 'running', attempt = $1, attempted_at = now(), attempted_by = '{dead}' WHERE kind = 'deliver'`, postgres.DeliverAttempts)
 	w.clock.pass(30 * time.Second)
 	w.sweep(t)
@@ -263,10 +257,94 @@ func TestKilledWhileDelivering(t *testing.T) {
 	}
 	w.clock.pass(time.Minute)
 	w.sweep(t)
-	if n := w.count(t, `river_job WHERE kind = 'deliver' AND state = 'available'`); n != 1 {
-		t.Fatal("nobody takes it over")
+	if n := w.count(t, `river_job WHERE kind = 'deliver' AND state = 'available' AND attempt = $1 AND max_attempts = $2`,
+		postgres.DeliverAttempts-1, postgres.DeliverAttempts); n != 1 {
+		t.Fatal("nobody takes it over, or it costs a try")
 	}
+	w.clock.pass(-90 * time.Second) // or it would be taken from who is at it now
 	start(t, told)
+	eventually(t, "it arrives", func() bool { return len(r.received(t)) == 1 })
+}
+
+// waiting has a delivery wait for an endpoint: nobody is at it.
+func (w *world) waiting(t *testing.T, e worker.Endpoint, data []byte) {
+	t.Helper()
+	if err := w.store.NameEndpoints(t.Context(), []broker.Endpoint{{ID: e.ID(), Host: "x", Events: []string{broker.NoticeImageReady}}}, true); err != nil {
+		t.Fatal(err)
+	}
+	w.ready(t, w.register(t, w.project(t), "A", data)[0], data)
+	if n, err := w.store.Dispatch(t.Context(), 1); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+}
+
+// TestEndpointsOfOthers are left to them, whatever other processes have; until nobody
+// has named them for a day, or a month, and those who may have been down had time to
+// begin.
+func TestEndpointsOfOthers(t *testing.T) {
+	w := newWorld(t)
+	r, other := newReceiver(t), newReceiver(t)
+	w.waiting(t, r.endpoint(), photo(1))
+	kept := func(when string, want bool) {
+		t.Helper()
+		endpoints := w.count(t, `webhook_endpoints WHERE id = $1`, r.endpoint().ID())
+		waiting := w.count(t, `river_job WHERE kind = 'deliver' AND state = 'available'`)
+		if endpoints == 1 != want || waiting == 1 != want {
+			t.Errorf("%s: %d endpoints, %d deliveries wait", when, endpoints, waiting)
+		}
+	}
+	unnamed := func(age string) {
+		w.exec(t, `UPDATE webhook_endpoints SET seen_at = now() - $1::interval WHERE id = $2`, age, r.endpoint().ID())
+	}
+	keep := func(of *worker.Worker) {
+		t.Helper()
+		if err := of.KeepEndpoints(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.sweep(t)
+	}
+	stop := start(t, w.telling(t))
+	w.sweep(t)
+	stop()
+	kept("one without any began", true)
+
+	unnamed("25 h")
+	none, some := w.telling(t), w.telling(t, other.endpoint(broker.NoticeTaskChanged))
+	keep(some)
+	kept("one with others began", true)
+	w.clock.pass(2 * time.Hour)
+	keep(none)
+	kept("one without any is at it for long", true)
+	unnamed("23 h")
+	keep(some)
+	kept("it was named of late", true)
+	unnamed("25 h")
+	keep(some)
+	kept("nobody names it", false)
+	if n := w.count(t, `webhook_endpoints WHERE id = $1`, other.endpoint().ID()); n != 1 {
+		t.Error("it forgets its own")
+	}
+
+	w.waiting(t, r.endpoint(), photo(2))
+	unnamed("31 days")
+	keep(none)
+	kept("nobody has any", false)
+}
+
+// TestForeignDelivery: one that comes to a process that does not know its endpoint waits
+// for a process that does.
+func TestForeignDelivery(t *testing.T) {
+	w := newWorld(t)
+	r, other := newReceiver(t), newReceiver(t)
+	w.waiting(t, r.endpoint(), photo(1))
+	w.exec(t, `UPDATE river_job SET queue = $1 WHERE kind = 'deliver'`, postgres.DeliverQueue(other.endpoint().ID()))
+	stop := start(t, w.telling(t, other.endpoint()))
+	eventually(t, "it waits", func() bool {
+		return w.count(t, `river_job WHERE kind = 'deliver' AND state = 'scheduled' AND scheduled_at > now() + interval '30 s'`) == 1
+	})
+	stop()
+	w.exec(t, `UPDATE river_job SET queue = $1, state = 'available', scheduled_at = now() WHERE kind = 'deliver'`, postgres.DeliverQueue(r.endpoint().ID()))
+	start(t, w.telling(t, r.endpoint()))
 	eventually(t, "it arrives", func() bool { return len(r.received(t)) == 1 })
 }
 

@@ -13,5 +13,8 @@ func (w *Worker) DriveTasks(ctx context.Context) error {
 	return err
 }
 
+// WatchEngines is one round of it.
+func (w *Worker) WatchEngines(ctx context.Context) error { return w.watchEngines(ctx) }
+
 // ExtendTasksEvery shortens the rhythm in which tasks are held further.
 func (w *Worker) ExtendTasksEvery(d time.Duration) { w.taskEvery = d }

@@ -17,7 +17,7 @@ import (
 type runImages struct {
 	w         *Worker
 	projectID string
-	images    []postgres.TaskImage // in the order of their names
+	images    []postgres.TaskImage // in the order of the task's zip
 
 	mu    sync.Mutex
 	first error

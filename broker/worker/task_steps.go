@@ -59,8 +59,17 @@ func (w *Worker) sendTask(ctx context.Context, t postgres.TaskWork) error {
 }
 
 // rewaitTask makes a task wait again. A former try may have handed it over already.
+// Its new run is another by name, and the old one would be forgotten: an engine that
+// can't be told for now is told before.
 func (w *Worker) rewaitTask(ctx context.Context, t postgres.TaskWork, why string) error {
-	if err := w.Engine.Cancel(ctx, t.RunID); err != nil {
+	asking, cancel := context.WithTimeout(ctx, pollTime)
+	defer cancel()
+	switch err := w.Engine.Cancel(asking, t.RunID); {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil && !isLasting(err):
+		return engineFault{err}
+	case err != nil:
 		w.Log.Warn("the engine could not be told to give up a run", "task", t.ID, "run", t.RunID, "err", err)
 	}
 	w.Log.Info("a reconstruction waits again: "+why, "task", t.ID)
@@ -122,7 +131,7 @@ func (w *Worker) askForTask(ctx context.Context, t postgres.TaskWork) error {
 	case asking.Err() != nil:
 		return engineFault{broker.Errorf(broker.CodeUnavailable, "the engine does not answer")}
 	case broker.CodeOf(err) == broker.CodeNotFound:
-		return w.lostRun(ctx, t)
+		return w.lostRun(ctx, t, err)
 	case err != nil:
 		return engineFault{err}
 	}
@@ -151,13 +160,13 @@ func (w *Worker) askForTask(ctx context.Context, t postgres.TaskWork) error {
 // sendsOfRun is how often a run is handed over that its engine has lost.
 const sendsOfRun = 2
 
-// lostRun sends a run again that its engine took and does not know any more: it may
-// have lost its disk.
-func (w *Worker) lostRun(ctx context.Context, t postgres.TaskWork) error {
+// lostRun sends a run again that its engine took and has no more: it may have lost its
+// disk, or did not get the images whole. Its last words are why, in the end.
+func (w *Worker) lostRun(ctx context.Context, t postgres.TaskWork, last error) error {
 	if t.Sends >= sendsOfRun {
-		return w.endTask(ctx, t, fmt.Sprintf("the engine took the reconstruction %d times and lost it each time", t.Sends))
+		return w.endTask(ctx, t, fmt.Sprintf("the engine took the reconstruction %d times, in vain: %s", t.Sends, faultWords(last)))
 	}
-	w.Log.Warn("the engine lost a reconstruction; it is sent again", "task", t.ID, "run", t.RunID)
+	w.Log.Warn("the engine lost a reconstruction; it is sent again", "task", t.ID, "run", t.RunID, "err", last)
 	_, err := w.Store.MoveTask(ctx, t.ID, t.Holder, postgres.TaskMove{From: broker.StageRunning, To: broker.StageSending})
 	return err
 }

@@ -20,6 +20,7 @@ const (
 	ripeAtOnce      = 200
 	firstTaskPause  = time.Second // before a step that failed is tried again; it doubles
 	maxTaskPause    = time.Minute
+	untriedFor      = 5 * maxTaskPause // then it was us who were away
 	defaultPoll     = 5 * time.Second
 	defaultPatience = time.Hour
 )
@@ -29,10 +30,11 @@ const (
 // process may have done: the engine knows the run by its name, results are written
 // over.
 func (w *Worker) driveTasks(ctx context.Context) error {
-	if w.Engine != nil {
-		if err := w.settleTasks(ctx); err != nil {
-			return err
-		}
+	if w.Engine == nil {
+		return nil // see watchEngines
+	}
+	if err := w.settleTasks(ctx); err != nil {
+		return err
 	}
 	for _, of := range []struct {
 		rooms  *rooms
@@ -45,7 +47,7 @@ func (w *Worker) driveTasks(ctx context.Context) error {
 		if room == 0 {
 			continue
 		}
-		due, err := w.Store.ClaimTasks(ctx, broker.NewID(w.Now()), of.stages, room)
+		due, err := w.Store.ClaimTasks(ctx, broker.NewID(w.Now()), w.Engine.Kind(), of.stages, room)
 		if err != nil {
 			return err
 		}
@@ -86,6 +88,7 @@ var (
 
 // runTask does one step of a task that was claimed, and lets it go.
 func (w *Worker) runTask(ctx context.Context, t postgres.TaskWork) {
+	began := w.Now()
 	step, end := context.WithCancelCause(ctx)
 	held := make(chan struct{})
 	go func() {
@@ -106,7 +109,7 @@ func (w *Worker) runTask(ctx context.Context, t postgres.TaskWork) {
 	switch {
 	case lost != nil || ctx.Err() != nil || err == nil:
 	default:
-		err = w.taskFailed(rest, t, err)
+		err = w.taskFailed(rest, t, began, err)
 		if err != nil {
 			w.Log.Error("could not note what became of a reconstruction; it is tried again", "task", t.ID, "err", err)
 		}
@@ -159,9 +162,6 @@ func (w *Worker) holdTask(ctx context.Context, end context.CancelCauseFunc, t po
 
 // stepTask does what comes next for a task.
 func (w *Worker) stepTask(ctx context.Context, t postgres.TaskWork) error {
-	if w.Engine == nil || w.Engine.Kind() != t.Engine {
-		return engineFault{broker.Errorf(broker.CodeUnavailable, "the engine %s is not configured any more", t.Engine)}
-	}
 	switch t.Stage {
 	case broker.StageSending:
 		return w.sendTask(ctx, t)
@@ -183,34 +183,48 @@ type (
 func (e engineFault) Unwrap() error { return e.error }
 func (e bucketFault) Unwrap() error { return e.error }
 
+// isLasting says that an error is one that trying again would not help. What has no
+// code broke off somewhere on its way.
+func isLasting(err error) bool {
+	var known *broker.Error
+	code := broker.CodeOf(err)
+	return errors.As(err, &known) && code != broker.CodeUnavailable && code != broker.CodeTooManyRequests
+}
+
+// failingSince is when a step that began now and failed did so first. Tries count
+// together while they follow one another: where none was made for long, the program
+// was down, and says nothing about the engine.
+func failingSince(t postgres.TaskWork, began, now time.Time) time.Time {
+	if t.FailingSince == nil || t.FailedAt == nil || began.Sub(*t.FailedAt) > untriedFor {
+		return now
+	}
+	return *t.FailingSince
+}
+
 // taskFailed decides about a step that failed: it is tried again for as long as that
 // may help, then the task has failed. One that is to be ended at its engine is let be.
-func (w *Worker) taskFailed(ctx context.Context, t postgres.TaskWork, err error) error {
+func (w *Worker) taskFailed(ctx context.Context, t postgres.TaskWork, began time.Time, err error) error {
 	var engine engineFault
 	var bucket bucketFault
 	now := w.Now()
 	lasting := false
-	switch code := broker.CodeOf(err); {
+	switch {
 	case errors.Is(err, errTaskLost), errors.Is(err, errTaskMoved):
 		return nil
 	case errors.As(err, &engine):
-		var known *broker.Error // what has no code broke off somewhere on its way
-		lasting = errors.As(err, &known) && code != broker.CodeUnavailable && code != broker.CodeTooManyRequests
+		lasting = isLasting(err)
 	case errors.As(err, &bucket): // what an operator can mend
 	default:
 		return err
 	}
-	since := now
-	if t.FailingSince != nil {
-		since = *t.FailingSince
-	}
+	since := failingSince(t, began, now)
 	away := now.Sub(since)
 	switch {
 	case !lasting && away < w.Patience:
 		if t.Failures == 0 {
 			w.Log.Warn("a reconstruction does not get on; it is tried again at growing intervals", "task", t.ID, "stage", t.Stage, "err", err)
 		}
-		return w.Store.TaskStepFailed(ctx, t, now, taskPause(t.Failures, err))
+		return w.Store.TaskStepFailed(ctx, t, since, now, taskPause(t.Failures, err))
 	case t.Stage == "":
 		w.Log.Warn("the engine could not be told that a reconstruction was stopped", "task", t.ID, "run", t.RunID, "err", err)
 		return w.Store.TaskTold(ctx, t.ID, t.Holder)

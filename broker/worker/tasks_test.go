@@ -267,7 +267,7 @@ func TestKilledDriver(t *testing.T) {
 	claim := func() {
 		t.Helper()
 		f.exec(t, `UPDATE tasks SET next_at = now() WHERE next_at IS NOT NULL`)
-		if got, err := f.store.ClaimTasks(t.Context(), "dead", stages, 9); err != nil || len(got) != 1 {
+		if got, err := f.store.ClaimTasks(t.Context(), "dead", broker.EngineNodeODM, stages, 9); err != nil || len(got) != 1 {
 			t.Fatal(got, err)
 		}
 	}
@@ -314,10 +314,7 @@ func TestLostEngine(t *testing.T) {
 			f := newFoundry(t, 1)
 			task := f.start(t)
 			prepare(f, t, task.ID)
-			for range 3 {
-				f.drive(t, task.ID)
-				f.clock.pass(25 * time.Minute)
-			}
+			f.driveFor(t, task.ID, time.Hour)
 			if got := f.task(t, task.ID); got.State != broker.TaskProcessing {
 				t.Fatalf("before its time: %+v", got)
 			}
@@ -403,7 +400,7 @@ func TestLostRun(t *testing.T) {
 		t.Errorf("%d sends, %v", f.engine.sends, f.engine.runs)
 	}
 	clear(f.engine.runs)
-	if got := f.drive(t, task.ID); got.State != broker.TaskFailed || !strings.Contains(got.Cause, "lost it") {
+	if got := f.drive(t, task.ID); got.State != broker.TaskFailed || !strings.Contains(got.Cause, "2 times") || !strings.Contains(got.Cause, "no such run") {
 		t.Errorf("%+v", got)
 	}
 }

@@ -70,13 +70,15 @@ type Config struct {
 type Worker struct {
 	Config
 	id       string // tells this process's leases from others'
+	began    time.Time
 	slots    chan struct{}
 	trouble  *trouble
 	looks    *rooms
 	compares *rooms
-	polls    *rooms   // calls of the engine that take a moment
-	streams  *rooms   // those that move bytes
-	faults   sync.Map // the place of a look that fails, to its broker.Code
+	polls    *rooms                    // calls of the engine that take a moment
+	streams  *rooms                    // those that move bytes
+	unseen   map[broker.EngineKind]int // see watchEngines
+	faults   sync.Map                  // the place of a look that fails, to its broker.Code
 	buckets  atomic.Pointer[bucketSet]
 
 	endpoints    map[string]Endpoint // of Webhooks, by their ids
@@ -108,7 +110,7 @@ const (
 // New makes a worker.
 func New(c Config) *Worker {
 	w := &Worker{
-		Config: c, id: broker.NewID(c.Now()), slots: make(chan struct{}, max(c.Concurrency, 1)), trouble: newTrouble(c.Now),
+		Config: c, id: broker.NewID(c.Now()), began: c.Now(), slots: make(chan struct{}, max(c.Concurrency, 1)), trouble: newTrouble(c.Now),
 		looks: newRooms(looksAtOnce), compares: newRooms(comparesAtOnce),
 		polls: newRooms(pollsAtOnce), streams: newRooms(streamsAtOnce),
 		image: validate.Image, leaseEvery: leaseExtendEvery, taskEvery: extendTaskEvery, watchEvery: yieldAfter / 4, firstPause: firstPause,
@@ -159,10 +161,12 @@ func (w *Worker) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	loops.Go(func() { w.every(ctx, lookEvery, "look", w.lookAtDue) })
 	loops.Go(func() { w.every(ctx, dispatchEvery, "dispatch events", w.dispatch) })
+	loops.Go(func() { w.every(ctx, nameEndpointsEvery, "keep the endpoints of webhooks", w.keepEndpoints) })
 	loops.Go(func() { w.every(ctx, sweepEvery, "queue what nobody is at", w.requeueLost) })
 	loops.Go(func() { w.every(ctx, sweepEvery, "sweep", w.sweepRemoved) })
 	loops.Go(func() { w.every(ctx, reconcileEvery, "compare etags", w.reconcileDue) })
 	loops.Go(func() { w.every(ctx, tasksEvery, "run reconstructions", w.driveTasks) })
+	loops.Go(func() { w.every(ctx, enginesEvery, "see who has an engine", w.watchEngines) })
 	<-ctx.Done()
 	loops.Wait()
 
@@ -215,7 +219,7 @@ func (w *Worker) tryStart(ctx context.Context) (*river.Client[pgxTx], error) {
 			return nil, err
 		}
 	}
-	if err := w.syncEndpoints(ctx); err != nil {
+	if err := w.nameEndpoints(ctx, true); err != nil {
 		return nil, err
 	}
 	client, err := w.river()

@@ -22,7 +22,7 @@ type reconstructionConfig struct {
 	Engine   string   `yaml:"engine"`   // nodeodm or webhook; default: none
 	URL      string   `yaml:"url"`      // where it is
 	Poll     duration `yaml:"poll"`     // how often it is asked about a run; default 5s
-	Patience duration `yaml:"patience"` // for how long one that is away is waited for; default 1h
+	Patience duration `yaml:"patience"` // for how long one that is away, or that no worker has any more, is waited for; default 1h
 
 	// Of nodeodm.
 	Token     string                   `yaml:"token"`      // default: it asks for none

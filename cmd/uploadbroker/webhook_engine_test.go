@@ -41,8 +41,8 @@ func newWebhookEngine(t testing.TB) *webhookEngine {
 // run does a task as an engine would, and returns what came of it.
 func (e *webhookEngine) run(m message) (string, error) {
 	d := m.Data
-	if m.ID != d.Task.ID {
-		return "", fmt.Errorf("the task %s is told under the id %s", d.Task.ID, m.ID)
+	if m.ID != d.Task.RunID {
+		return "", fmt.Errorf("the run %s is told under the id %s", d.Task.RunID, m.ID)
 	}
 	names, err := zipNames(d.ZipURL)
 	if err != nil {

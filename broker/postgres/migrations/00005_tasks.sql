@@ -35,6 +35,8 @@ CREATE TABLE tasks (
     cancel        boolean NOT NULL DEFAULT false, -- the engine has still to be told that it was stopped
     failures      integer NOT NULL DEFAULT 0 CHECK (failures >= 0), -- of the present step, in a row
     failing_since timestamptz,
+    failed_at     timestamptz, -- the last of them
+    begun         boolean NOT NULL DEFAULT false, -- it began once; should it wait again, then not for images to begin
     sends         integer NOT NULL DEFAULT 0 CHECK (sends >= 0), -- how often the engine took it: one that it loses is sent again, once
 
     CONSTRAINT tasks_ended CHECK ((state IN ('Done', 'Failed', 'Stopped')) = (ended_at IS NOT NULL)),
@@ -77,6 +79,13 @@ CREATE TABLE task_images (
     PRIMARY KEY (task_id, image_id)
 );
 
+-- Which engines the running workers have: each says so every minute. Tasks of one that
+-- none has would wait for ever.
+CREATE TABLE task_engines (
+    engine  text PRIMARY KEY,
+    seen_at timestamptz NOT NULL -- by the database's clock
+);
+
 -- What came out of it: objects at results/<project_id>/<task_id>/<name>.
 CREATE TABLE task_results (
     task_id    ulid NOT NULL REFERENCES tasks ON DELETE CASCADE,
@@ -99,11 +108,13 @@ CREATE TABLE links (
 CREATE INDEX links_end ON links (expires_at);
 
 -- Who wants to hear of what, as the running processes are configured. An
--- endpoint's id is made of its URL, which may be a secret and is not here.
+-- endpoint's id is made of its URL, which may be a secret and is not here. Each process
+-- names its own ever again; one that none has named for a day is forgotten.
 CREATE TABLE webhook_endpoints (
-    id     text PRIMARY KEY,
-    host   text NOT NULL, -- for people
-    events text[] NOT NULL
+    id      text PRIMARY KEY,
+    host    text NOT NULL, -- for people
+    events  text[] NOT NULL,
+    seen_at timestamptz NOT NULL -- when a process named it last, by the database's clock
 );
 
 -- What happened to a project, for webhooks. The rows come with the change itself, in
@@ -111,6 +122,9 @@ CREATE TABLE webhook_endpoints (
 -- given to them by one dispatcher at a time, in the order in which it sees them.
 CREATE TABLE events (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- Its name to receivers, who drop what they know: a database that was restored
+    -- gives ids again, but not these.
+    uid        uuid NOT NULL DEFAULT gen_random_uuid(),
     project_id ulid NOT NULL,
     type       text NOT NULL CHECK (type IN ('image.ready', 'image.invalid', 'image.closed', 'project.settled', 'task.changed')),
     at         timestamptz NOT NULL,

@@ -1,13 +1,15 @@
--- name: SyncEndpoints :exec
--- The endpoints are these, and no others.
-WITH gone AS (
-    DELETE FROM webhook_endpoints WHERE NOT id = any(@ids::text[])
-)
-INSERT INTO webhook_endpoints (id, host, events)
-SELECT e.id, e.host, string_to_array(e.events, ' ')
+-- name: NameEndpoints :exec
+-- A running process has these, whatever others have. What they want to hear is as the
+-- process says that began last: those that go on do not say it again.
+INSERT INTO webhook_endpoints AS w (id, host, events, seen_at)
+SELECT e.id, e.host, string_to_array(e.events, ' '), now()
 FROM (SELECT unnest(@ids::text[]) AS id, unnest(@hosts::text[]) AS host, unnest(@events::text[]) AS events) e
-ON CONFLICT (id) DO UPDATE SET host = excluded.host, events = excluded.events
-    WHERE webhook_endpoints.host <> excluded.host OR webhook_endpoints.events <> excluded.events;
+ON CONFLICT (id) DO UPDATE SET seen_at = now(), host = excluded.host,
+    events = CASE WHEN @begins::boolean THEN excluded.events ELSE w.events END;
+
+-- name: ForgetEndpoints :exec
+-- Those that no process has named for so long.
+DELETE FROM webhook_endpoints WHERE seen_at < now() - @unnamed::interval;
 
 -- name: Endpoints :many
 SELECT id, host, events FROM webhook_endpoints ORDER BY id;
@@ -16,7 +18,7 @@ SELECT id, host, events FROM webhook_endpoints ORDER BY id;
 SELECT EXISTS (SELECT FROM webhook_endpoints WHERE id = @id)::boolean AS configured;
 
 -- name: CancelLostDeliveries :execrows
--- To endpoints that nobody has configured any more.
+-- To endpoints that are forgotten.
 UPDATE river_job SET state = 'cancelled', finalized_at = now(),
        errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'trace', '',
            'error', 'the endpoint is not in the configuration any more'))
@@ -80,14 +82,14 @@ FROM (SELECT * FROM told UNION ALL SELECT * FROM added) d
 ORDER BY d.project_id, d.sequence;
 
 -- name: EventToTell :one
-SELECT e.id, e.project_id, p.name AS project_name, e.type, e.at, e.data, e.sequence::bigint AS sequence
+SELECT e.id, e.uid::text AS uid, e.project_id, p.name AS project_name, e.type, e.at, e.data, e.sequence::bigint AS sequence
 FROM events e JOIN projects p ON p.id = e.project_id
 WHERE e.id = @id AND e.sequence IS NOT NULL;
 
 -- name: RescueDeliveries :execrows
 -- Deliveries that run since before that time, which none does: their worker died. To
--- be killed is no failure of a delivery.
-UPDATE river_job SET state = 'available', scheduled_at = now(), max_attempts = greatest(max_attempts, least(attempt + 1, 32767))
+-- be killed is no failure of a delivery, and uses up none of its tries.
+UPDATE river_job SET state = 'available', scheduled_at = now(), attempt = greatest(attempt - 1, 0)
 WHERE state = 'running' AND kind = @kind AND attempted_at < @before::timestamptz;
 
 -- name: ReviveDelivery :execrows

@@ -3,7 +3,7 @@
 SELECT count(*) FILTER (WHERE state = 'Pending') AS pending, count(*) FILTER (WHERE state = 'Uploading') AS uploading,
        count(*) FILTER (WHERE state = 'Uploaded') AS uploaded, count(*) FILTER (WHERE state = 'Ready') AS ready,
        count(*) FILTER (WHERE state = 'Invalid') AS invalid,
-       coalesce(bool_or(started_at IS NOT NULL OR uploaded_at IS NOT NULL OR state = 'Ready'), false)::boolean AS begun
+       coalesce(bool_or(started_at IS NOT NULL OR uploaded_at IS NOT NULL OR state IN ('Ready', 'Invalid')), false)::boolean AS begun
 FROM images WHERE project_id = @project_id AND state <> 'Removed';
 
 -- name: ActiveTask :one
@@ -25,7 +25,7 @@ WITH ground AS (
     SELECT count(*) FILTER (WHERE g.state = 'Pending') AS pending, count(*) FILTER (WHERE g.state = 'Uploading') AS uploading,
            count(*) FILTER (WHERE g.state = 'Uploaded') AS uploaded, count(*) FILTER (WHERE g.state = 'Ready') AS ready,
            count(*) FILTER (WHERE g.state = 'Invalid') AS invalid,
-           coalesce(bool_or(g.started_at IS NOT NULL OR g.uploaded_at IS NOT NULL OR g.state = 'Ready'), false)::boolean AS begun
+           coalesce(bool_or(g.started_at IS NOT NULL OR g.uploaded_at IS NOT NULL OR g.state IN ('Ready', 'Invalid')), false)::boolean AS begun
     FROM images g WHERE g.project_id = @project_id AND g.state <> 'Removed'
 ), taken AS (
     INSERT INTO task_images (task_id, image_id, name, type, bucket, filename, etag, size, crc32, at)
@@ -42,7 +42,7 @@ SELECT ground.*, (SELECT count(*) FROM taken) AS images, (SELECT coalesce(sum(ta
 -- name: BeginTask :one
 -- A task has its images and goes to the engine.
 UPDATE tasks SET state = 'Processing', stage = 'sending', type = @type, expected = @expected, engine = @engine,
-       images = @images, bytes = @bytes, started_at = @now::timestamptz, next_at = now(), failures = 0, failing_since = NULL
+       images = @images, bytes = @bytes, begun = true, started_at = @now::timestamptz, next_at = now(), failures = 0, failing_since = NULL
 WHERE id = @id AND state = 'Pending'
 RETURNING *;
 
@@ -113,8 +113,8 @@ FROM (SELECT d.id FROM tasks d WHERE d.state = 'Pending' AND d.next_at <= now()
 WHERE t.id = due.id AND p.id = t.project_id
 RETURNING t.id, (p.removed_at IS NOT NULL
     OR NOT EXISTS (SELECT 1 FROM images u WHERE u.project_id = t.project_id AND u.state IN ('Uploading', 'Uploaded'))
-       AND EXISTS (SELECT 1 FROM images b WHERE b.project_id = t.project_id AND b.state <> 'Removed'
-                   AND (b.started_at IS NOT NULL OR b.uploaded_at IS NOT NULL OR b.state = 'Ready')))::boolean AS ripe;
+       AND (t.begun OR EXISTS (SELECT 1 FROM images b WHERE b.project_id = t.project_id AND b.state <> 'Removed'
+                               AND (b.started_at IS NOT NULL OR b.uploaded_at IS NOT NULL OR b.state IN ('Ready', 'Invalid')))))::boolean AS ripe;
 
 -- name: LockWaitingTask :one
 -- No row: it waits no more, or its row is shared by an image that moves just now.
@@ -134,11 +134,11 @@ INSERT INTO audit (at, action, project_id, detail)
 SELECT @now::timestamptz, 'task.failed', f.project_id, jsonb_build_object('task', f.id, 'fault', f.fault, 'cause', f.cause) FROM failed f;
 
 -- name: ClaimTasks :many
--- Tasks at these stages with something to do that nobody is at; the stage of one that
--- has ended, and that the engine has to be told of, is ''.
+-- Tasks of an engine at these stages with something to do that nobody is at; the stage
+-- of one that has ended, and that the engine has to be told of, is ''.
 UPDATE tasks t SET holder = @holder::text, held_until = clock_timestamp() + interval '60 s'
 FROM (SELECT d.id FROM tasks d
-      WHERE d.next_at <= now() AND d.stage = any(@stages::text[]) AND d.state <> 'Pending'
+      WHERE d.next_at <= now() AND d.engine = @engine AND d.stage = any(@stages::text[]) AND d.state <> 'Pending'
         AND (d.held_until IS NULL OR d.held_until <= clock_timestamp())
       ORDER BY d.next_at LIMIT @max_rows FOR NO KEY UPDATE SKIP LOCKED) due
 WHERE t.id = due.id
@@ -166,7 +166,7 @@ WHERE id = @id AND holder = @holder::text AND state = 'Processing' AND stage = @
 
 -- name: TaskStepFailed :exec
 -- It is tried again after a pause.
-UPDATE tasks SET failures = failures + 1, failing_since = coalesce(failing_since, @now::timestamptz), next_at = now() + @pause::interval,
+UPDATE tasks SET failures = failures + 1, failing_since = @since::timestamptz, failed_at = @now::timestamptz, next_at = now() + @pause::interval,
        holder = NULL, held_until = NULL
 WHERE id = @id AND holder = @holder::text AND stage = @stage AND next_at IS NOT NULL;
 
@@ -191,7 +191,8 @@ SELECT count(*) FROM task_images t LEFT JOIN images i ON i.id = t.image_id
 WHERE t.task_id = @task_id AND NOT coalesce(i.state = 'Ready' AND i.etag = t.etag AND i.bucket = t.bucket AND i.filename = t.filename, false);
 
 -- name: TaskImages :many
-SELECT * FROM task_images WHERE task_id = @task_id ORDER BY name, image_id;
+-- In the order of the task's zip, or equal names would be told apart in another way.
+SELECT * FROM task_images WHERE task_id = @task_id ORDER BY image_id;
 
 -- name: BucketsOfTask :many
 -- Where a task's images lie, most of them first.
@@ -215,6 +216,36 @@ SELECT @now::timestamptz, 'task.done', d.project_id, jsonb_build_object('task', 
 -- name: CancelTold :exec
 -- The engine knows, or is no longer to be told.
 UPDATE tasks SET cancel = false, next_at = NULL, holder = NULL, held_until = NULL WHERE id = @id AND holder = @holder::text AND cancel;
+
+-- name: SeeEngine :exec
+INSERT INTO task_engines (engine, seen_at) VALUES (@engine, clock_timestamp())
+ON CONFLICT (engine) DO UPDATE SET seen_at = excluded.seen_at;
+
+-- name: UnseenEngines :many
+-- Engines that have something to do and that no worker has.
+SELECT DISTINCT t.engine FROM tasks t
+WHERE t.next_at IS NOT NULL AND NOT EXISTS (
+    SELECT FROM task_engines e WHERE e.engine = t.engine AND e.seen_at > clock_timestamp() - @within::interval);
+
+-- name: ForgetCancels :exec
+-- Of tasks that have ended: nobody could tell their engine, for that long.
+UPDATE tasks SET cancel = false, next_at = NULL, holder = NULL, held_until = NULL
+WHERE engine = @engine AND cancel AND next_at < now() - @due_for::interval;
+
+-- name: FailUnworked :many
+-- Tasks that were due for that long, and that nobody is at. Should their engine come
+-- back, it is told.
+WITH failed AS (
+    UPDATE tasks t SET state = 'Failed', stage = '', fault = @fault::text, cause = @cause, ended_at = @now::timestamptz,
+           cancel = (t.stage IN ('sending', 'running')), next_at = CASE WHEN t.stage IN ('sending', 'running') THEN now() END,
+           failures = 0, failing_since = NULL, holder = NULL, held_until = NULL
+    WHERE t.engine = @engine AND t.state IN ('Pending', 'Processing') AND t.next_at < now() - @due_for::interval
+      AND (t.held_until IS NULL OR t.held_until <= clock_timestamp())
+    RETURNING t.id, t.project_id, t.fault, t.cause
+)
+INSERT INTO audit (at, action, project_id, detail)
+SELECT @now::timestamptz, 'task.failed', f.project_id, jsonb_build_object('task', f.id, 'fault', f.fault, 'cause', f.cause) FROM failed f
+RETURNING (detail->>'task')::text AS task;
 
 -- name: StateOfTasks :many
 -- For the sake of what lies where their results do.

@@ -18,7 +18,7 @@ WHERE kind = $1 AND state IN ('available', 'pending', 'retryable', 'scheduled')
   AND NOT EXISTS (SELECT 1 FROM webhook_endpoints e WHERE e.id = args->>'endpoint')
 `
 
-// To endpoints that nobody has configured any more.
+// To endpoints that are forgotten.
 func (q *Queries) CancelLostDeliveries(ctx context.Context, kind string) (int64, error) {
 	result, err := q.db.Exec(ctx, cancelLostDeliveries, kind)
 	if err != nil {
@@ -172,15 +172,21 @@ const endpoints = `-- name: Endpoints :many
 SELECT id, host, events FROM webhook_endpoints ORDER BY id
 `
 
-func (q *Queries) Endpoints(ctx context.Context) ([]WebhookEndpoint, error) {
+type EndpointsRow struct {
+	ID     string
+	Host   string
+	Events []string
+}
+
+func (q *Queries) Endpoints(ctx context.Context) ([]EndpointsRow, error) {
 	rows, err := q.db.Query(ctx, endpoints)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []WebhookEndpoint
+	var items []EndpointsRow
 	for rows.Next() {
-		var i WebhookEndpoint
+		var i EndpointsRow
 		if err := rows.Scan(&i.ID, &i.Host, &i.Events); err != nil {
 			return nil, err
 		}
@@ -193,13 +199,14 @@ func (q *Queries) Endpoints(ctx context.Context) ([]WebhookEndpoint, error) {
 }
 
 const eventToTell = `-- name: EventToTell :one
-SELECT e.id, e.project_id, p.name AS project_name, e.type, e.at, e.data, e.sequence::bigint AS sequence
+SELECT e.id, e.uid::text AS uid, e.project_id, p.name AS project_name, e.type, e.at, e.data, e.sequence::bigint AS sequence
 FROM events e JOIN projects p ON p.id = e.project_id
 WHERE e.id = $1 AND e.sequence IS NOT NULL
 `
 
 type EventToTellRow struct {
 	ID          int64
+	Uid         string
 	ProjectID   string
 	ProjectName string
 	Type        string
@@ -213,6 +220,7 @@ func (q *Queries) EventToTell(ctx context.Context, id int64) (EventToTellRow, er
 	var i EventToTellRow
 	err := row.Scan(
 		&i.ID,
+		&i.Uid,
 		&i.ProjectID,
 		&i.ProjectName,
 		&i.Type,
@@ -234,6 +242,16 @@ func (q *Queries) EventsWait(ctx context.Context) (bool, error) {
 	return waiting, err
 }
 
+const forgetEndpoints = `-- name: ForgetEndpoints :exec
+DELETE FROM webhook_endpoints WHERE seen_at < now() - $1::interval
+`
+
+// Those that no process has named for so long.
+func (q *Queries) ForgetEndpoints(ctx context.Context, unnamed time.Duration) error {
+	_, err := q.db.Exec(ctx, forgetEndpoints, unnamed)
+	return err
+}
+
 const lockDispatch = `-- name: LockDispatch :one
 SELECT pg_try_advisory_xact_lock(hashtext('uploadbroker dispatch'), hashtext(current_schema()))::boolean AS locked
 `
@@ -246,8 +264,35 @@ func (q *Queries) LockDispatch(ctx context.Context) (bool, error) {
 	return locked, err
 }
 
+const nameEndpoints = `-- name: NameEndpoints :exec
+INSERT INTO webhook_endpoints AS w (id, host, events, seen_at)
+SELECT e.id, e.host, string_to_array(e.events, ' '), now()
+FROM (SELECT unnest($1::text[]) AS id, unnest($2::text[]) AS host, unnest($3::text[]) AS events) e
+ON CONFLICT (id) DO UPDATE SET seen_at = now(), host = excluded.host,
+    events = CASE WHEN $4::boolean THEN excluded.events ELSE w.events END
+`
+
+type NameEndpointsParams struct {
+	Ids    []string
+	Hosts  []string
+	Events []string
+	Begins bool
+}
+
+// A running process has these, whatever others have. What they want to hear is as the
+// process says that began last: those that go on do not say it again.
+func (q *Queries) NameEndpoints(ctx context.Context, arg NameEndpointsParams) error {
+	_, err := q.db.Exec(ctx, nameEndpoints,
+		arg.Ids,
+		arg.Hosts,
+		arg.Events,
+		arg.Begins,
+	)
+	return err
+}
+
 const rescueDeliveries = `-- name: RescueDeliveries :execrows
-UPDATE river_job SET state = 'available', scheduled_at = now(), max_attempts = greatest(max_attempts, least(attempt + 1, 32767))
+UPDATE river_job SET state = 'available', scheduled_at = now(), attempt = greatest(attempt - 1, 0)
 WHERE state = 'running' AND kind = $1 AND attempted_at < $2::timestamptz
 `
 
@@ -257,7 +302,7 @@ type RescueDeliveriesParams struct {
 }
 
 // Deliveries that run since before that time, which none does: their worker died. To
-// be killed is no failure of a delivery.
+// be killed is no failure of a delivery, and uses up none of its tries.
 func (q *Queries) RescueDeliveries(ctx context.Context, arg RescueDeliveriesParams) (int64, error) {
 	result, err := q.db.Exec(ctx, rescueDeliveries, arg.Kind, arg.Before)
 	if err != nil {
@@ -308,27 +353,4 @@ func (q *Queries) SweepEvents(ctx context.Context, arg SweepEventsParams) (int64
 		return 0, err
 	}
 	return result.RowsAffected(), nil
-}
-
-const syncEndpoints = `-- name: SyncEndpoints :exec
-WITH gone AS (
-    DELETE FROM webhook_endpoints WHERE NOT id = any($1::text[])
-)
-INSERT INTO webhook_endpoints (id, host, events)
-SELECT e.id, e.host, string_to_array(e.events, ' ')
-FROM (SELECT unnest($1::text[]) AS id, unnest($2::text[]) AS host, unnest($3::text[]) AS events) e
-ON CONFLICT (id) DO UPDATE SET host = excluded.host, events = excluded.events
-    WHERE webhook_endpoints.host <> excluded.host OR webhook_endpoints.events <> excluded.events
-`
-
-type SyncEndpointsParams struct {
-	Ids    []string
-	Hosts  []string
-	Events []string
-}
-
-// The endpoints are these, and no others.
-func (q *Queries) SyncEndpoints(ctx context.Context, arg SyncEndpointsParams) error {
-	_, err := q.db.Exec(ctx, syncEndpoints, arg.Ids, arg.Hosts, arg.Events)
-	return err
 }

@@ -6,6 +6,8 @@ package sqlc
 
 import (
 	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 type Attempt struct {
@@ -33,6 +35,7 @@ type Audit struct {
 
 type Event struct {
 	ID        int64
+	Uid       pgtype.UUID
 	ProjectID string
 	Type      string
 	At        time.Time
@@ -204,7 +207,14 @@ type Task struct {
 	Cancel       bool
 	Failures     int32
 	FailingSince *time.Time
+	FailedAt     *time.Time
+	Begun        bool
 	Sends        int32
+}
+
+type TaskEngine struct {
+	Engine string
+	SeenAt time.Time
 }
 
 type TaskImage struct {
@@ -264,4 +274,5 @@ type WebhookEndpoint struct {
 	ID     string
 	Host   string
 	Events []string
+	SeenAt time.Time
 }

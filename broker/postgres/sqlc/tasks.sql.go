@@ -11,7 +11,7 @@ import (
 )
 
 const activeTask = `-- name: ActiveTask :one
-SELECT id, project_id, type, state, stage, expected, engine, run_id, token, images, bytes, progress, fault, cause, report, owner_id, key_id, created_at, started_at, ended_at, next_at, holder, held_until, cancel, failures, failing_since, sends FROM tasks WHERE project_id = $1 AND state IN ('Pending', 'Processing')
+SELECT id, project_id, type, state, stage, expected, engine, run_id, token, images, bytes, progress, fault, cause, report, owner_id, key_id, created_at, started_at, ended_at, next_at, holder, held_until, cancel, failures, failing_since, failed_at, begun, sends FROM tasks WHERE project_id = $1 AND state IN ('Pending', 'Processing')
 `
 
 func (q *Queries) ActiveTask(ctx context.Context, projectID string) (Task, error) {
@@ -44,6 +44,8 @@ func (q *Queries) ActiveTask(ctx context.Context, projectID string) (Task, error
 		&i.Cancel,
 		&i.Failures,
 		&i.FailingSince,
+		&i.FailedAt,
+		&i.Begun,
 		&i.Sends,
 	)
 	return i, err
@@ -51,9 +53,9 @@ func (q *Queries) ActiveTask(ctx context.Context, projectID string) (Task, error
 
 const beginTask = `-- name: BeginTask :one
 UPDATE tasks SET state = 'Processing', stage = 'sending', type = $1, expected = $2, engine = $3,
-       images = $4, bytes = $5, started_at = $6::timestamptz, next_at = now(), failures = 0, failing_since = NULL
+       images = $4, bytes = $5, begun = true, started_at = $6::timestamptz, next_at = now(), failures = 0, failing_since = NULL
 WHERE id = $7 AND state = 'Pending'
-RETURNING id, project_id, type, state, stage, expected, engine, run_id, token, images, bytes, progress, fault, cause, report, owner_id, key_id, created_at, started_at, ended_at, next_at, holder, held_until, cancel, failures, failing_since, sends
+RETURNING id, project_id, type, state, stage, expected, engine, run_id, token, images, bytes, progress, fault, cause, report, owner_id, key_id, created_at, started_at, ended_at, next_at, holder, held_until, cancel, failures, failing_since, failed_at, begun, sends
 `
 
 type BeginTaskParams struct {
@@ -105,6 +107,8 @@ func (q *Queries) BeginTask(ctx context.Context, arg BeginTaskParams) (Task, err
 		&i.Cancel,
 		&i.Failures,
 		&i.FailingSince,
+		&i.FailedAt,
+		&i.Begun,
 		&i.Sends,
 	)
 	return i, err
@@ -171,23 +175,29 @@ func (q *Queries) ChangedTaskImages(ctx context.Context, taskID string) (int64, 
 const claimTasks = `-- name: ClaimTasks :many
 UPDATE tasks t SET holder = $1::text, held_until = clock_timestamp() + interval '60 s'
 FROM (SELECT d.id FROM tasks d
-      WHERE d.next_at <= now() AND d.stage = any($2::text[]) AND d.state <> 'Pending'
+      WHERE d.next_at <= now() AND d.engine = $2 AND d.stage = any($3::text[]) AND d.state <> 'Pending'
         AND (d.held_until IS NULL OR d.held_until <= clock_timestamp())
-      ORDER BY d.next_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED) due
+      ORDER BY d.next_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED) due
 WHERE t.id = due.id
-RETURNING t.id, t.project_id, t.type, t.state, t.stage, t.expected, t.engine, t.run_id, t.token, t.images, t.bytes, t.progress, t.fault, t.cause, t.report, t.owner_id, t.key_id, t.created_at, t.started_at, t.ended_at, t.next_at, t.holder, t.held_until, t.cancel, t.failures, t.failing_since, t.sends
+RETURNING t.id, t.project_id, t.type, t.state, t.stage, t.expected, t.engine, t.run_id, t.token, t.images, t.bytes, t.progress, t.fault, t.cause, t.report, t.owner_id, t.key_id, t.created_at, t.started_at, t.ended_at, t.next_at, t.holder, t.held_until, t.cancel, t.failures, t.failing_since, t.failed_at, t.begun, t.sends
 `
 
 type ClaimTasksParams struct {
 	Holder  string
+	Engine  string
 	Stages  []string
 	MaxRows int32
 }
 
-// Tasks at these stages with something to do that nobody is at; the stage of one that
-// has ended, and that the engine has to be told of, is ”.
+// Tasks of an engine at these stages with something to do that nobody is at; the stage
+// of one that has ended, and that the engine has to be told of, is ”.
 func (q *Queries) ClaimTasks(ctx context.Context, arg ClaimTasksParams) ([]Task, error) {
-	rows, err := q.db.Query(ctx, claimTasks, arg.Holder, arg.Stages, arg.MaxRows)
+	rows, err := q.db.Query(ctx, claimTasks,
+		arg.Holder,
+		arg.Engine,
+		arg.Stages,
+		arg.MaxRows,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -222,6 +232,8 @@ func (q *Queries) ClaimTasks(ctx context.Context, arg ClaimTasksParams) ([]Task,
 			&i.Cancel,
 			&i.Failures,
 			&i.FailingSince,
+			&i.FailedAt,
+			&i.Begun,
 			&i.Sends,
 		); err != nil {
 			return nil, err
@@ -315,6 +327,56 @@ func (q *Queries) FailTask(ctx context.Context, arg FailTaskParams) (int64, erro
 	return result.RowsAffected(), nil
 }
 
+const failUnworked = `-- name: FailUnworked :many
+WITH failed AS (
+    UPDATE tasks t SET state = 'Failed', stage = '', fault = $2::text, cause = $3, ended_at = $1::timestamptz,
+           cancel = (t.stage IN ('sending', 'running')), next_at = CASE WHEN t.stage IN ('sending', 'running') THEN now() END,
+           failures = 0, failing_since = NULL, holder = NULL, held_until = NULL
+    WHERE t.engine = $4 AND t.state IN ('Pending', 'Processing') AND t.next_at < now() - $5::interval
+      AND (t.held_until IS NULL OR t.held_until <= clock_timestamp())
+    RETURNING t.id, t.project_id, t.fault, t.cause
+)
+INSERT INTO audit (at, action, project_id, detail)
+SELECT $1::timestamptz, 'task.failed', f.project_id, jsonb_build_object('task', f.id, 'fault', f.fault, 'cause', f.cause) FROM failed f
+RETURNING (detail->>'task')::text AS task
+`
+
+type FailUnworkedParams struct {
+	Now    time.Time
+	Fault  string
+	Cause  string
+	Engine string
+	DueFor time.Duration
+}
+
+// Tasks that were due for that long, and that nobody is at. Should their engine come
+// back, it is told.
+func (q *Queries) FailUnworked(ctx context.Context, arg FailUnworkedParams) ([]string, error) {
+	rows, err := q.db.Query(ctx, failUnworked,
+		arg.Now,
+		arg.Fault,
+		arg.Cause,
+		arg.Engine,
+		arg.DueFor,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var task string
+		if err := rows.Scan(&task); err != nil {
+			return nil, err
+		}
+		items = append(items, task)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const finishTask = `-- name: FinishTask :execrows
 WITH done AS (
     UPDATE tasks t SET state = 'Done', stage = '', progress = 100, ended_at = $1::timestamptz, next_at = NULL,
@@ -355,6 +417,22 @@ func (q *Queries) FinishTask(ctx context.Context, arg FinishTaskParams) (int64, 
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const forgetCancels = `-- name: ForgetCancels :exec
+UPDATE tasks SET cancel = false, next_at = NULL, holder = NULL, held_until = NULL
+WHERE engine = $1 AND cancel AND next_at < now() - $2::interval
+`
+
+type ForgetCancelsParams struct {
+	Engine string
+	DueFor time.Duration
+}
+
+// Of tasks that have ended: nobody could tell their engine, for that long.
+func (q *Queries) ForgetCancels(ctx context.Context, arg ForgetCancelsParams) error {
+	_, err := q.db.Exec(ctx, forgetCancels, arg.Engine, arg.DueFor)
+	return err
 }
 
 const hintTask = `-- name: HintTask :exec
@@ -401,7 +479,7 @@ func (q *Queries) InsertTask(ctx context.Context, arg InsertTaskParams) error {
 }
 
 const latestTasks = `-- name: LatestTasks :many
-SELECT DISTINCT ON (project_id) id, project_id, type, state, stage, expected, engine, run_id, token, images, bytes, progress, fault, cause, report, owner_id, key_id, created_at, started_at, ended_at, next_at, holder, held_until, cancel, failures, failing_since, sends FROM tasks
+SELECT DISTINCT ON (project_id) id, project_id, type, state, stage, expected, engine, run_id, token, images, bytes, progress, fault, cause, report, owner_id, key_id, created_at, started_at, ended_at, next_at, holder, held_until, cancel, failures, failing_since, failed_at, begun, sends FROM tasks
 WHERE project_id = any($1::text[]) AND (NOT $2::boolean OR state = 'Done')
 ORDER BY project_id, id DESC
 `
@@ -447,6 +525,8 @@ func (q *Queries) LatestTasks(ctx context.Context, arg LatestTasksParams) ([]Tas
 			&i.Cancel,
 			&i.Failures,
 			&i.FailingSince,
+			&i.FailedAt,
+			&i.Begun,
 			&i.Sends,
 		); err != nil {
 			return nil, err
@@ -460,7 +540,7 @@ func (q *Queries) LatestTasks(ctx context.Context, arg LatestTasksParams) ([]Tas
 }
 
 const listTasks = `-- name: ListTasks :many
-SELECT id, project_id, type, state, stage, expected, engine, run_id, token, images, bytes, progress, fault, cause, report, owner_id, key_id, created_at, started_at, ended_at, next_at, holder, held_until, cancel, failures, failing_since, sends FROM tasks WHERE project_id = $1 AND ($2::text = '' OR id < $2::text) ORDER BY id DESC LIMIT $3
+SELECT id, project_id, type, state, stage, expected, engine, run_id, token, images, bytes, progress, fault, cause, report, owner_id, key_id, created_at, started_at, ended_at, next_at, holder, held_until, cancel, failures, failing_since, failed_at, begun, sends FROM tasks WHERE project_id = $1 AND ($2::text = '' OR id < $2::text) ORDER BY id DESC LIMIT $3
 `
 
 type ListTasksParams struct {
@@ -505,6 +585,8 @@ func (q *Queries) ListTasks(ctx context.Context, arg ListTasksParams) ([]Task, e
 			&i.Cancel,
 			&i.Failures,
 			&i.FailingSince,
+			&i.FailedAt,
+			&i.Begun,
 			&i.Sends,
 		); err != nil {
 			return nil, err
@@ -518,7 +600,7 @@ func (q *Queries) ListTasks(ctx context.Context, arg ListTasksParams) ([]Task, e
 }
 
 const listTasksOfOwner = `-- name: ListTasksOfOwner :many
-SELECT t.id, t.project_id, t.type, t.state, t.stage, t.expected, t.engine, t.run_id, t.token, t.images, t.bytes, t.progress, t.fault, t.cause, t.report, t.owner_id, t.key_id, t.created_at, t.started_at, t.ended_at, t.next_at, t.holder, t.held_until, t.cancel, t.failures, t.failing_since, t.sends FROM tasks t JOIN projects p ON p.id = t.project_id
+SELECT t.id, t.project_id, t.type, t.state, t.stage, t.expected, t.engine, t.run_id, t.token, t.images, t.bytes, t.progress, t.fault, t.cause, t.report, t.owner_id, t.key_id, t.created_at, t.started_at, t.ended_at, t.next_at, t.holder, t.held_until, t.cancel, t.failures, t.failing_since, t.failed_at, t.begun, t.sends FROM tasks t JOIN projects p ON p.id = t.project_id
 WHERE p.owner_id = $1 AND p.removed_at IS NULL AND ($2::text = '' OR p.id = $2::text)
   AND starts_with(t.id::text, $3::text) AND ($4::text = '' OR t.id < $4::text)
 ORDER BY t.id DESC LIMIT $5
@@ -574,6 +656,8 @@ func (q *Queries) ListTasksOfOwner(ctx context.Context, arg ListTasksOfOwnerPara
 			&i.Cancel,
 			&i.Failures,
 			&i.FailingSince,
+			&i.FailedAt,
+			&i.Begun,
 			&i.Sends,
 		); err != nil {
 			return nil, err
@@ -587,7 +671,7 @@ func (q *Queries) ListTasksOfOwner(ctx context.Context, arg ListTasksOfOwnerPara
 }
 
 const lockActiveTask = `-- name: LockActiveTask :one
-SELECT id, project_id, type, state, stage, expected, engine, run_id, token, images, bytes, progress, fault, cause, report, owner_id, key_id, created_at, started_at, ended_at, next_at, holder, held_until, cancel, failures, failing_since, sends FROM tasks WHERE project_id = $1 AND state IN ('Pending', 'Processing') FOR NO KEY UPDATE
+SELECT id, project_id, type, state, stage, expected, engine, run_id, token, images, bytes, progress, fault, cause, report, owner_id, key_id, created_at, started_at, ended_at, next_at, holder, held_until, cancel, failures, failing_since, failed_at, begun, sends FROM tasks WHERE project_id = $1 AND state IN ('Pending', 'Processing') FOR NO KEY UPDATE
 `
 
 // Until this transaction ends no image of the project begins to be without a verdict
@@ -622,13 +706,15 @@ func (q *Queries) LockActiveTask(ctx context.Context, projectID string) (Task, e
 		&i.Cancel,
 		&i.Failures,
 		&i.FailingSince,
+		&i.FailedAt,
+		&i.Begun,
 		&i.Sends,
 	)
 	return i, err
 }
 
 const lockWaitingTask = `-- name: LockWaitingTask :one
-SELECT t.id, t.project_id, t.type, t.state, t.stage, t.expected, t.engine, t.run_id, t.token, t.images, t.bytes, t.progress, t.fault, t.cause, t.report, t.owner_id, t.key_id, t.created_at, t.started_at, t.ended_at, t.next_at, t.holder, t.held_until, t.cancel, t.failures, t.failing_since, t.sends, (p.removed_at IS NOT NULL)::boolean AS removed
+SELECT t.id, t.project_id, t.type, t.state, t.stage, t.expected, t.engine, t.run_id, t.token, t.images, t.bytes, t.progress, t.fault, t.cause, t.report, t.owner_id, t.key_id, t.created_at, t.started_at, t.ended_at, t.next_at, t.holder, t.held_until, t.cancel, t.failures, t.failing_since, t.failed_at, t.begun, t.sends, (p.removed_at IS NOT NULL)::boolean AS removed
 FROM tasks t JOIN projects p ON p.id = t.project_id
 WHERE t.id = $1 AND t.state = 'Pending' FOR NO KEY UPDATE OF t SKIP LOCKED
 `
@@ -669,6 +755,8 @@ func (q *Queries) LockWaitingTask(ctx context.Context, id string) (LockWaitingTa
 		&i.Task.Cancel,
 		&i.Task.Failures,
 		&i.Task.FailingSince,
+		&i.Task.FailedAt,
+		&i.Task.Begun,
 		&i.Task.Sends,
 		&i.Removed,
 	)
@@ -890,8 +978,8 @@ FROM (SELECT d.id FROM tasks d WHERE d.state = 'Pending' AND d.next_at <= now()
 WHERE t.id = due.id AND p.id = t.project_id
 RETURNING t.id, (p.removed_at IS NOT NULL
     OR NOT EXISTS (SELECT 1 FROM images u WHERE u.project_id = t.project_id AND u.state IN ('Uploading', 'Uploaded'))
-       AND EXISTS (SELECT 1 FROM images b WHERE b.project_id = t.project_id AND b.state <> 'Removed'
-                   AND (b.started_at IS NOT NULL OR b.uploaded_at IS NOT NULL OR b.state = 'Ready')))::boolean AS ripe
+       AND (t.begun OR EXISTS (SELECT 1 FROM images b WHERE b.project_id = t.project_id AND b.state <> 'Removed'
+                               AND (b.started_at IS NOT NULL OR b.uploaded_at IS NOT NULL OR b.state IN ('Ready', 'Invalid')))))::boolean AS ripe
 `
 
 type RipeTasksRow struct {
@@ -919,6 +1007,16 @@ func (q *Queries) RipeTasks(ctx context.Context, maxRows int32) ([]RipeTasksRow,
 		return nil, err
 	}
 	return items, nil
+}
+
+const seeEngine = `-- name: SeeEngine :exec
+INSERT INTO task_engines (engine, seen_at) VALUES ($1, clock_timestamp())
+ON CONFLICT (engine) DO UPDATE SET seen_at = excluded.seen_at
+`
+
+func (q *Queries) SeeEngine(ctx context.Context, engine string) error {
+	_, err := q.db.Exec(ctx, seeEngine, engine)
+	return err
 }
 
 const stateOfTasks = `-- name: StateOfTasks :many
@@ -997,7 +1095,7 @@ WITH ground AS (
     SELECT count(*) FILTER (WHERE g.state = 'Pending') AS pending, count(*) FILTER (WHERE g.state = 'Uploading') AS uploading,
            count(*) FILTER (WHERE g.state = 'Uploaded') AS uploaded, count(*) FILTER (WHERE g.state = 'Ready') AS ready,
            count(*) FILTER (WHERE g.state = 'Invalid') AS invalid,
-           coalesce(bool_or(g.started_at IS NOT NULL OR g.uploaded_at IS NOT NULL OR g.state = 'Ready'), false)::boolean AS begun
+           coalesce(bool_or(g.started_at IS NOT NULL OR g.uploaded_at IS NOT NULL OR g.state IN ('Ready', 'Invalid')), false)::boolean AS begun
     FROM images g WHERE g.project_id = $1 AND g.state <> 'Removed'
 ), taken AS (
     INSERT INTO task_images (task_id, image_id, name, type, bucket, filename, etag, size, crc32, at)
@@ -1048,7 +1146,7 @@ func (q *Queries) TakeImages(ctx context.Context, arg TakeImagesParams) (TakeIma
 }
 
 const task = `-- name: Task :one
-SELECT id, project_id, type, state, stage, expected, engine, run_id, token, images, bytes, progress, fault, cause, report, owner_id, key_id, created_at, started_at, ended_at, next_at, holder, held_until, cancel, failures, failing_since, sends FROM tasks WHERE id = $1
+SELECT id, project_id, type, state, stage, expected, engine, run_id, token, images, bytes, progress, fault, cause, report, owner_id, key_id, created_at, started_at, ended_at, next_at, holder, held_until, cancel, failures, failing_since, failed_at, begun, sends FROM tasks WHERE id = $1
 `
 
 func (q *Queries) Task(ctx context.Context, id string) (Task, error) {
@@ -1081,6 +1179,8 @@ func (q *Queries) Task(ctx context.Context, id string) (Task, error) {
 		&i.Cancel,
 		&i.Failures,
 		&i.FailingSince,
+		&i.FailedAt,
+		&i.Begun,
 		&i.Sends,
 	)
 	return i, err
@@ -1090,7 +1190,7 @@ const taskGround = `-- name: TaskGround :one
 SELECT count(*) FILTER (WHERE state = 'Pending') AS pending, count(*) FILTER (WHERE state = 'Uploading') AS uploading,
        count(*) FILTER (WHERE state = 'Uploaded') AS uploaded, count(*) FILTER (WHERE state = 'Ready') AS ready,
        count(*) FILTER (WHERE state = 'Invalid') AS invalid,
-       coalesce(bool_or(started_at IS NOT NULL OR uploaded_at IS NOT NULL OR state = 'Ready'), false)::boolean AS begun
+       coalesce(bool_or(started_at IS NOT NULL OR uploaded_at IS NOT NULL OR state IN ('Ready', 'Invalid')), false)::boolean AS begun
 FROM images WHERE project_id = $1 AND state <> 'Removed'
 `
 
@@ -1119,9 +1219,10 @@ func (q *Queries) TaskGround(ctx context.Context, projectID string) (TaskGroundR
 }
 
 const taskImages = `-- name: TaskImages :many
-SELECT task_id, image_id, name, type, bucket, filename, etag, size, crc32, at FROM task_images WHERE task_id = $1 ORDER BY name, image_id
+SELECT task_id, image_id, name, type, bucket, filename, etag, size, crc32, at FROM task_images WHERE task_id = $1 ORDER BY image_id
 `
 
+// In the order of the task's zip, or equal names would be told apart in another way.
 func (q *Queries) TaskImages(ctx context.Context, taskID string) ([]TaskImage, error) {
 	rows, err := q.db.Query(ctx, taskImages, taskID)
 	if err != nil {
@@ -1169,12 +1270,13 @@ func (q *Queries) TaskProgress(ctx context.Context, arg TaskProgressParams) erro
 }
 
 const taskStepFailed = `-- name: TaskStepFailed :exec
-UPDATE tasks SET failures = failures + 1, failing_since = coalesce(failing_since, $1::timestamptz), next_at = now() + $2::interval,
+UPDATE tasks SET failures = failures + 1, failing_since = $1::timestamptz, failed_at = $2::timestamptz, next_at = now() + $3::interval,
        holder = NULL, held_until = NULL
-WHERE id = $3 AND holder = $4::text AND stage = $5 AND next_at IS NOT NULL
+WHERE id = $4 AND holder = $5::text AND stage = $6 AND next_at IS NOT NULL
 `
 
 type TaskStepFailedParams struct {
+	Since  time.Time
 	Now    time.Time
 	Pause  time.Duration
 	ID     string
@@ -1185,6 +1287,7 @@ type TaskStepFailedParams struct {
 // It is tried again after a pause.
 func (q *Queries) TaskStepFailed(ctx context.Context, arg TaskStepFailedParams) error {
 	_, err := q.db.Exec(ctx, taskStepFailed,
+		arg.Since,
 		arg.Now,
 		arg.Pause,
 		arg.ID,
@@ -1203,4 +1306,31 @@ func (q *Queries) TaskToken(ctx context.Context, id string) (string, error) {
 	var token string
 	err := row.Scan(&token)
 	return token, err
+}
+
+const unseenEngines = `-- name: UnseenEngines :many
+SELECT DISTINCT t.engine FROM tasks t
+WHERE t.next_at IS NOT NULL AND NOT EXISTS (
+    SELECT FROM task_engines e WHERE e.engine = t.engine AND e.seen_at > clock_timestamp() - $1::interval)
+`
+
+// Engines that have something to do and that no worker has.
+func (q *Queries) UnseenEngines(ctx context.Context, within time.Duration) ([]string, error) {
+	rows, err := q.db.Query(ctx, unseenEngines, within)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var engine string
+		if err := rows.Scan(&engine); err != nil {
+			return nil, err
+		}
+		items = append(items, engine)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
