@@ -7,7 +7,8 @@
 #         speaks as old scripts do, djpeg and cjpeg, against which a test holds what
 #         is said of damaged photos, node with npm, by which tests upload as
 #         programs in the field do: with Aliyun's own clients, which it fetches once,
-#         and unzip, 7z and python3, which read the zips that tests make
+#         dwebp, tiffcp and openssl, which other tests hold theirs against, and unzip,
+#         7z and python3, which read the zips that tests make
 #   bench jpeginfo, djpeg and cjpeg, the peers of bench-validate
 #
 # On Debian, Ubuntu and kin it installs with apt-get, through sudo when it is not
@@ -231,6 +232,19 @@ want_zip_tools() {
 	has_zip_tools || die "the packages $missing are installed, but unzip, 7z and python3 are not to be found."
 }
 
+has_picture_tools() { has dwebp && has tiffcp && has openssl; }
+
+want_picture_tools() {
+	has_picture_tools && return
+	if has apt-get; then
+		apt_install webp libtiff-tools openssl
+	else
+		say "dwebp, tiffcp or openssl are missing; the tests that ask them will be left out."
+		return
+	fi
+	has_picture_tools || die "the packages webp, libtiff-tools and openssl are installed, but dwebp, tiffcp and openssl are not to be found."
+}
+
 need_jpeginfo() {
 	has jpeginfo && has_djpeg && return
 	if has apt-get; then
@@ -307,6 +321,7 @@ for part in "$@"; do
 		need_cc
 		need_curl
 		want_djpeg
+		want_picture_tools
 		want_zip_tools
 		need_node
 		need_oss_clients

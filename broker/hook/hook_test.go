@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -42,7 +43,10 @@ func TestVector(t *testing.T) {
 func TestOpenSSL(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Skip("openssl is not on this machine")
+		if strings.Contains(os.Getenv("REQUIRE"), "openssl") {
+			t.Fatal(err)
+		}
+		t.Skip("no openssl, set REQUIRE=openssl to make this a failure")
 	}
 	key := bytes.Repeat([]byte{0, 255, 'k', 10}, 10)
 	body := []byte("{\"name\":\"ü\"}\n\x00")
