@@ -73,6 +73,8 @@ func statusOf(code broker.Code) int {
 		return http.StatusBadGateway
 	case broker.CodeNotSupported:
 		return http.StatusNotImplemented
+	case broker.CodeInsufficientStorage:
+		return http.StatusInsufficientStorage
 	}
 	return http.StatusInternalServerError
 }
@@ -92,6 +94,8 @@ func codeOfStatus(status int) broker.Code {
 		return broker.CodeTooManyRequests
 	case http.StatusServiceUnavailable:
 		return broker.CodeUnavailable
+	case http.StatusInsufficientStorage:
+		return broker.CodeInsufficientStorage
 	}
 	if status >= 500 {
 		return broker.CodeInternal

@@ -13,33 +13,34 @@ type Code string
 // The codes of this program. AllCodes lists them; package api holds the table
 // that turns each into an HTTP status.
 const (
-	CodeInternal        Code = "internal"          // a fault of ours; the cause is in the log
-	CodeUnavailable     Code = "unavailable"       // a part we need does not answer; try again after RetryAfter
-	CodeUnauthenticated Code = "unauthenticated"   // no key, or one that is unknown, revoked or expired
-	CodeNotAllowed      Code = "not_allowed"       // the key is good, but lacks the scope or is tied elsewhere
-	CodeNotFound        Code = "not_found"         // it does not exist, or is not the caller's to see
-	CodeInvalid         Code = "invalid"           // the request is malformed
-	CodeInvalidName     Code = "invalid_name"      // a file name that can't be kept safely
-	CodeInvalidSHA1     Code = "invalid_sha1"      // not 40 hexadecimal digits
-	CodeInvalidSize     Code = "invalid_size"      // negative, or missing where it is needed
-	CodeInvalidType     Code = "invalid_type"      // not a MIME type
-	CodeTooLarge        Code = "too_large"         // the object or the body is over the limit
-	CodeBatchTooLarge   Code = "batch_too_large"   // more entries than limits.max_batch
-	CodeConflict        Code = "conflict"          // the state of things forbids it
-	CodeUnknownBucket   Code = "unknown_bucket"    // no bucket of that symbol
-	CodeNoBucket        Code = "no_bucket"         // no bucket that this key may write to takes new grants
-	CodeUndoEnded       Code = "undo_ended"        // the ten minutes of undo are over
-	CodeTooManyRequests Code = "too_many_requests" // slow down; try again after RetryAfter
-	CodeDenied          Code = "denied"            // a bucket refused our own credentials
-	CodeChanged         Code = "changed"           // the object is no longer the one asked for (If-Match)
-	CodeNoThumbnail     Code = "no_thumbnail"      // the image is there and has no thumbnail
-	CodeNotSupported    Code = "not_supported"     // this bucket or method can't do that
-	CodeNoReadyImage    Code = "no_ready_image"    // the project has no image that is Ready
-	CodeImagesUnjudged  Code = "images_unjudged"   // an image is still uploading or being judged
-	CodeTooFewReady     Code = "too_few_ready"     // fewer images are Ready than were expected
-	CodeAlreadyRunning  Code = "already_running"   // the project has a reconstruction that has not ended
-	CodeNoEngine        Code = "no_engine"         // no reconstruction engine is configured
-	CodeEngineFailed    Code = "engine_failed"     // the reconstruction engine failed, or is away for good
+	CodeInternal            Code = "internal"             // a fault of ours; the cause is in the log
+	CodeUnavailable         Code = "unavailable"          // a part we need does not answer; try again after RetryAfter
+	CodeUnauthenticated     Code = "unauthenticated"      // no key, or one that is unknown, revoked or expired
+	CodeNotAllowed          Code = "not_allowed"          // the key is good, but lacks the scope or is tied elsewhere
+	CodeNotFound            Code = "not_found"            // it does not exist, or is not the caller's to see
+	CodeInvalid             Code = "invalid"              // the request is malformed
+	CodeInvalidName         Code = "invalid_name"         // a file name that can't be kept safely
+	CodeInvalidSHA1         Code = "invalid_sha1"         // not 40 hexadecimal digits
+	CodeInvalidSize         Code = "invalid_size"         // negative, or missing where it is needed
+	CodeInvalidType         Code = "invalid_type"         // not a MIME type
+	CodeTooLarge            Code = "too_large"            // the object or the body is over the limit
+	CodeBatchTooLarge       Code = "batch_too_large"      // more entries than limits.max_batch
+	CodeConflict            Code = "conflict"             // the state of things forbids it
+	CodeUnknownBucket       Code = "unknown_bucket"       // no bucket of that symbol
+	CodeNoBucket            Code = "no_bucket"            // no bucket that this key may write to takes new grants
+	CodeInsufficientStorage Code = "insufficient_storage" // no room: a disk is full, or a quota
+	CodeUndoEnded           Code = "undo_ended"           // the ten minutes of undo are over
+	CodeTooManyRequests     Code = "too_many_requests"    // slow down; try again after RetryAfter
+	CodeDenied              Code = "denied"               // a bucket refused our own credentials
+	CodeChanged             Code = "changed"              // the object is no longer the one asked for (If-Match)
+	CodeNoThumbnail         Code = "no_thumbnail"         // the image is there and has no thumbnail
+	CodeNotSupported        Code = "not_supported"        // this bucket or method can't do that
+	CodeNoReadyImage        Code = "no_ready_image"       // the project has no image that is Ready
+	CodeImagesUnjudged      Code = "images_unjudged"      // an image is still uploading or being judged
+	CodeTooFewReady         Code = "too_few_ready"        // fewer images are Ready than were expected
+	CodeAlreadyRunning      Code = "already_running"      // the project has a reconstruction that has not ended
+	CodeNoEngine            Code = "no_engine"            // no reconstruction engine is configured
+	CodeEngineFailed        Code = "engine_failed"        // the reconstruction engine failed, or is away for good
 )
 
 // AllCodes lists every Code, for tables that must cover them all.
@@ -49,7 +50,7 @@ func AllCodes() []Code {
 		CodeInvalid, CodeInvalidName, CodeInvalidSHA1, CodeInvalidSize, CodeInvalidType,
 		CodeTooLarge, CodeBatchTooLarge, CodeConflict, CodeUnknownBucket, CodeNoBucket,
 		CodeUndoEnded, CodeTooManyRequests, CodeDenied, CodeChanged, CodeNoThumbnail, CodeNotSupported, CodeNoReadyImage,
-		CodeImagesUnjudged, CodeTooFewReady, CodeAlreadyRunning, CodeNoEngine, CodeEngineFailed,
+		CodeImagesUnjudged, CodeTooFewReady, CodeAlreadyRunning, CodeNoEngine, CodeEngineFailed, CodeInsufficientStorage,
 	}
 }
 

@@ -87,6 +87,9 @@ func (s *Store) RemoveProject(ctx context.Context, id string, now, undoUntil tim
 func (s *Store) UndoRemoveProject(ctx context.Context, id string, now time.Time, by broker.Caller) (broker.Project, error) {
 	err := s.inTx(ctx, func(_ pgx.Tx, q *sqlc.Queries) error {
 		n, err := q.UndoRemoveProject(ctx, sqlc.UndoRemoveProjectParams{ID: id, Now: now})
+		if isViolation(err, indexTag) {
+			return broker.Errorf(broker.CodeConflict, "files were sent to a new tag of this name since; remove that one first")
+		}
 		if err != nil || n == 0 {
 			return err
 		}

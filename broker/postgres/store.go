@@ -87,6 +87,7 @@ const (
 	retryAfterUnavailable = 2 * time.Second
 	indexFilename         = "images_filename"
 	indexSHA1             = "images_sha1"
+	indexTag              = "projects_tag"
 )
 
 // inTx runs f in a transaction, again when the database asks for it: a deadlock,

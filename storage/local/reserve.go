@@ -75,6 +75,22 @@ func (d *disk) claim(bytes int64) (release func(), ok bool) {
 	}), true
 }
 
+// free is what is left, without what uploads under way have claimed.
+func (d *disk) free() (int64, error) {
+	ask := d.statfs
+	if ask == nil {
+		ask = statfs
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s, err := ask(d.dir)
+	return s.free - d.claimed, err
+}
+
+// Free is how many bytes the disk that holds the objects has left, for users other
+// than root.
+func (b *Bucket) Free() (int64, error) { return b.gateway.disk.free() }
+
 // fits is claim for those who only ask.
 func (d *disk) fits(bytes int64) bool {
 	release, ok := d.claim(bytes)

@@ -75,3 +75,59 @@ func (q *Queries) AuditOfImage(ctx context.Context, arg AuditOfImageParams) ([]A
 	}
 	return items, nil
 }
+
+const changes = `-- name: Changes :many
+SELECT id, image_id::text AS image_id FROM audit
+WHERE project_id = $1::text AND id > $2 AND image_id IS NOT NULL
+ORDER BY id
+LIMIT $3
+`
+
+type ChangesParams struct {
+	ProjectID string
+	After     int64
+	MaxRows   int32
+}
+
+type ChangesRow struct {
+	ID      int64
+	ImageID string
+}
+
+func (q *Queries) Changes(ctx context.Context, arg ChangesParams) ([]ChangesRow, error) {
+	rows, err := q.db.Query(ctx, changes, arg.ProjectID, arg.After, arg.MaxRows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ChangesRow
+	for rows.Next() {
+		var i ChangesRow
+		if err := rows.Scan(&i.ID, &i.ImageID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const changesBefore = `-- name: ChangesBefore :one
+SELECT coalesce((SELECT a.id FROM audit a WHERE a.project_id = $1::text AND a.at < $2::timestamptz
+                 ORDER BY a.id DESC LIMIT 1), 0)::bigint AS id
+`
+
+type ChangesBeforeParams struct {
+	ProjectID string
+	Before    time.Time
+}
+
+// The newest line older than a time: those that watch begin behind it.
+func (q *Queries) ChangesBefore(ctx context.Context, arg ChangesBeforeParams) (int64, error) {
+	row := q.db.QueryRow(ctx, changesBefore, arg.ProjectID, arg.Before)
+	var id int64
+	err := row.Scan(&id)
+	return id, err
+}

@@ -180,6 +180,12 @@ type Session struct {
 	ExpiresAt time.Time
 }
 
+type TagName struct {
+	ProjectID string
+	Name      string
+	N         int32
+}
+
 type Task struct {
 	ID           string
 	ProjectID    string

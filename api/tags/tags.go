@@ -1,0 +1,126 @@
+// Package tags is the small data-collection server: files are sent to a tag by a plain
+// POST or PUT, read one by one, and downloaded as one zip.
+//
+//	curl -T photo.jpg http://server/upload/inbox/
+//
+// The bytes pass through the broker on their way into the nearest bucket, and lie whole
+// neither in its memory nor on its disk. Who may send and read, package broker decides:
+// an owner by a key, by the page's session (for reading only), and anybody where the
+// operator allows it. Uploads without a key are throttled by address.
+package tags
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/uploadbroker/uploadbroker/api"
+	"github.com/uploadbroker/uploadbroker/broker"
+)
+
+// Options are what the face needs.
+type Options struct {
+	Tags *broker.Tags
+	Log  *slog.Logger
+	// Session finds who is signed in on the page, for reading; CodeUnauthenticated when
+	// nobody is. nil: there is no page.
+	Session func(echo.Context) (broker.Caller, error)
+	Tries   *api.Throttle // of files without a key; nil: 60 a minute from an address
+	AtOnce  int           // uploads under way with a key, and as many without; 0: 32
+}
+
+// What one without a key may send.
+const (
+	tryEvery = time.Second
+	triesMax = 60
+)
+
+// defaultAtOnce bounds memory: an upload in parts holds 8 MiB of it at a time.
+const defaultAtOnce = 32
+
+type face struct {
+	Options
+	keyed, keyless chan struct{} // a place for each upload
+}
+
+// Mount adds the routes to a server that api.New made. The pages at /tags and
+// /tags/{tag} are package web's.
+func Mount(e *echo.Echo, o Options) {
+	if o.Tries == nil {
+		o.Tries = api.NewThrottle(tryEvery, triesMax, time.Now)
+	}
+	if o.AtOnce == 0 {
+		o.AtOnce = defaultAtOnce
+	}
+	f := &face{Options: o, keyed: make(chan struct{}, o.AtOnce), keyless: make(chan struct{}, o.AtOnce)}
+	for _, path := range []string{"/upload/:tag", "/upload/:tag/*"} {
+		e.POST(path, f.upload)
+		e.PUT(path, f.upload)
+	}
+	e.GET("/tags/:tag/files/:id", f.file)
+	// /tags/{tag}.zip and /tags/{tag} are one route to Echo, and the latter is the page's.
+	e.Use(f.zip)
+}
+
+// pathAfter gives the unescaped segments of the path behind a prefix: the tag, and all
+// that follows its slash. Echo gives either, escaped or not, by how the path is written.
+func pathAfter(r *http.Request, prefix string) (tag, rest string, err error) {
+	tag, rest, _ = strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), prefix), "/")
+	if tag, err = url.PathUnescape(tag); err == nil {
+		rest, err = url.PathUnescape(rest)
+	}
+	if err != nil {
+		err = broker.Errorf(broker.CodeInvalid, "the address has a %% that no two hexadecimal digits follow")
+	}
+	return tag, rest, err
+}
+
+// reader finds who reads: by a key, else by the page's session, else nobody.
+func (f *face) reader(c echo.Context) (broker.Caller, error) {
+	by, err := api.Caller(c.Request().Context())
+	if err != nil || by.Known() || f.Session == nil {
+		return by, err
+	}
+	by, err = f.Session(c)
+	if broker.CodeOf(err) == broker.CodeUnauthenticated {
+		return broker.Caller{}, nil
+	}
+	return by, err
+}
+
+// zip serves /tags/{tag}.zip and passes everything else on.
+func (f *face) zip(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		const prefix, suffix = "/tags/", ".zip"
+		path := r.URL.EscapedPath()
+		if r.Method != http.MethodGet || !strings.HasPrefix(path, prefix) || !strings.HasSuffix(path, suffix) ||
+			strings.Contains(path[len(prefix):], "/") {
+			return next(c)
+		}
+		tag, _, err := pathAfter(r, prefix)
+		if err != nil {
+			return err
+		}
+		by, err := f.reader(c)
+		if err != nil {
+			return err
+		}
+		z, err := f.Tags.Zip(r.Context(), by, api.Client(r.Context()), strings.TrimSuffix(tag, suffix))
+		if err != nil {
+			return err
+		}
+		api.ServeZip(c.Response(), r, z)
+		return nil
+	}
+}
+
+// fileURL is where a file is read.
+func fileURL(ctx context.Context, tag, id string) string {
+	return api.Absolute(ctx, "/tags/"+url.PathEscape(tag)+"/files/"+id)
+}

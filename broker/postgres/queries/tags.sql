@@ -1,0 +1,49 @@
+-- name: TagByName :one
+SELECT * FROM projects WHERE tag = @tag::text AND removed_at IS NULL;
+
+-- name: ListTags :many
+-- Those of an owner ("" for nobody), and the public ones of all; newest first.
+SELECT * FROM projects
+WHERE tag IS NOT NULL AND removed_at IS NULL
+  AND (owner_id::text = @owner_id::text AND (@only_id::text = '' OR id::text = @only_id::text) OR tag = any(@public::text[]))
+  AND (@after::text = '' OR id < @after::text)
+ORDER BY id DESC
+LIMIT @max_rows;
+
+-- name: BytesOfTags :many
+-- shown: of the files that are told; held: also of those whose removal can be undone.
+SELECT project_id, coalesce(sum(object_size) FILTER (WHERE state <> 'Removed'), 0)::bigint AS shown,
+       coalesce(sum(object_size), 0)::bigint AS held
+FROM images WHERE project_id = any(@project_ids::text[]) GROUP BY project_id;
+
+-- name: FirstOwner :one
+SELECT * FROM owners ORDER BY id LIMIT 1;
+
+-- name: LockImageBySHA1 :one
+SELECT * FROM images WHERE project_id = @project_id AND declared_sha1 = @sha1 AND state <> 'Removed' FOR NO KEY UPDATE;
+
+-- name: TakeTagName :one
+INSERT INTO tag_names (project_id, name, n) VALUES (@project_id, @name, 1)
+ON CONFLICT (project_id, name) DO UPDATE SET n = tag_names.n + 1
+RETURNING n;
+
+-- name: ReceiveFile :many
+-- EventRegister and EventSeen at once: the broker itself has put the object. No row
+-- when another was faster with the same bytes.
+INSERT INTO images (id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename,
+                    grants_end, created_at, started_at, bucket, etag, object_size, uploaded_at)
+VALUES (@id, @project_id, @name, @sha1::bytea, @size::bigint, @type::text, 'Uploaded', 1, @filename,
+        @now::timestamptz, @now::timestamptz, @now::timestamptz, @bucket::text, @etag::text, @size::bigint, @now::timestamptz)
+ON CONFLICT (project_id, declared_sha1) WHERE state <> 'Removed' DO NOTHING
+RETURNING *;
+
+-- name: ReceiveAttempt :one
+-- The same for an image that waits for its bytes or has lost them: a further attempt,
+-- for what was granted before may still write to the old key.
+UPDATE images i SET state = 'Uploaded', attempt = i.attempt + 1, filename = @filename, declared_size = @size::bigint,
+       declared_type = @type::text, bucket = @bucket::text, etag = @etag::text, object_size = @size::bigint,
+       proven_sha1 = NULL, proven_size = NULL, crc32 = NULL, reasons = '{}', accepted = false, facts = '{}',
+       check_failures = 0, check_failing_since = NULL, swept_at = NULL,
+       started_at = coalesce(i.started_at, @now::timestamptz), uploaded_at = @now::timestamptz, judged_at = NULL
+WHERE i.id = @id AND i.state = any(@from_states::text[])
+RETURNING *;

@@ -1,0 +1,140 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/uploadbroker/uploadbroker/broker"
+	"github.com/uploadbroker/uploadbroker/broker/postgres/sqlc"
+)
+
+var _ broker.TagStore = (*Store)(nil)
+
+// TagByName implements broker.TagStore.
+func (s *Store) TagByName(ctx context.Context, name string) (broker.Project, error) {
+	r, err := s.q.TagByName(ctx, name)
+	return toProject(r), wrap(err)
+}
+
+// ListTags implements broker.TagStore.
+func (s *Store) ListTags(ctx context.Context, ownerID, onlyID string, public []string, page broker.Page) ([]broker.Project, error) {
+	rows, err := s.q.ListTags(ctx, sqlc.ListTagsParams{
+		OwnerID: ownerID, OnlyID: onlyID, Public: strs(public), After: page.After, MaxRows: int32(page.Limit),
+	})
+	return toProjects(rows), wrap(err)
+}
+
+// BytesOfTags implements broker.TagStore.
+func (s *Store) BytesOfTags(ctx context.Context, projectIDs []string) (map[string]broker.TagBytes, error) {
+	rows, err := s.q.BytesOfTags(ctx, projectIDs)
+	sums := make(map[string]broker.TagBytes, len(rows))
+	for _, r := range rows {
+		sums[r.ProjectID] = broker.TagBytes{Shown: r.Shown, Held: r.Held}
+	}
+	return sums, wrap(err)
+}
+
+// FirstOwner implements broker.TagStore.
+func (s *Store) FirstOwner(ctx context.Context) (broker.Owner, error) {
+	r, err := s.q.FirstOwner(ctx)
+	return toOwner(r), wrap(err)
+}
+
+// errTwin says that another upload made an image of the same bytes at this moment.
+var errTwin = errors.New("the same bytes came twice at the same moment")
+
+// ReceiveFile implements broker.TagStore.
+func (s *Store) ReceiveFile(ctx context.Context, f broker.ReceivedFile) (img broker.Image, kept bool, err error) {
+	for range retriesOfTx {
+		err = s.inTx(ctx, func(tx pgx.Tx, q *sqlc.Queries) error {
+			row, isNew, err := receive(ctx, q, f)
+			if err != nil {
+				return err
+			}
+			kept = isNew
+			if img, err = toImage(row); err != nil || !kept {
+				return err
+			}
+			// Etags are compared where a watch is, and only there.
+			if err := q.AddWatch(ctx, sqlc.AddWatchParams{ProjectID: f.ProjectID, Bucket: f.Seen.Bucket}); err != nil {
+				return err
+			}
+			if err := audit(ctx, q, f.Now, "image.receive", f.By, f.ProjectID, img.ID, map[string]any{
+				"attempt": img.Attempt, "bucket": img.Bucket, "etag": img.ETag, "size": f.Seen.SizeBytes, "name": img.Name, "anonymous": f.Anonymous,
+			}); err != nil {
+				return err
+			}
+			return s.insertJobs(ctx, tx, []broker.ValidateArgs{{
+				ImageID: img.ID, Attempt: img.Attempt, ETag: img.ETag, SizeBytes: f.Seen.SizeBytes, Bucket: img.Bucket,
+			}})
+		})
+		if !errors.Is(err, errTwin) {
+			return img, kept, err
+		}
+	}
+	return broker.Image{}, false, unavailable(err, "this file is changing quickly; send it again")
+}
+
+// receive makes the row, or finds the one that has these bytes.
+func receive(ctx context.Context, q *sqlc.Queries, f broker.ReceivedFile) (row sqlc.Image, kept bool, err error) {
+	if _, err := q.LockProject(ctx, f.ProjectID); err != nil {
+		return row, false, err // no row: it was removed
+	}
+	row, err = q.LockImageBySHA1(ctx, sqlc.LockImageBySHA1Params{ProjectID: f.ProjectID, Sha1: f.SHA1[:]})
+	switch {
+	case err == nil && hasBytes(row, f.SHA1):
+		return row, false, nil
+	case err == nil:
+		row, err = q.ReceiveAttempt(ctx, sqlc.ReceiveAttemptParams{
+			ID: row.ID, Filename: f.Seen.Filename, Size: f.Seen.SizeBytes, Type: f.Type, Bucket: f.Seen.Bucket, Etag: f.Seen.ETag,
+			Now: f.Now, FromStates: strs(broker.FromStates(broker.EventSeen)),
+		})
+		return row, err == nil, err
+	case !errors.Is(err, pgx.ErrNoRows):
+		return row, false, err
+	}
+	name, err := takeName(ctx, q, f.ProjectID, f.Name)
+	if err != nil {
+		return row, false, err
+	}
+	rows, err := q.ReceiveFile(ctx, sqlc.ReceiveFileParams{
+		ID: f.ID, ProjectID: f.ProjectID, Name: name, Sha1: f.SHA1[:], Size: f.Seen.SizeBytes, Type: f.Type,
+		Filename: f.Seen.Filename, Now: f.Now, Bucket: f.Seen.Bucket, Etag: f.Seen.ETag,
+	})
+	if err == nil && len(rows) == 0 {
+		err = errTwin // undoes the name, too
+	}
+	if err != nil {
+		return row, false, err
+	}
+	return rows[0], true, nil
+}
+
+// hasBytes reports whether an image has its bytes, be they good or not.
+func hasBytes(r sqlc.Image, digest broker.SHA1) bool {
+	switch broker.State(r.State) {
+	case broker.StateUploaded, broker.StateReady:
+		return true
+	case broker.StateInvalid:
+		return r.SweptAt == nil && string(r.ProvenSha1) == string(digest[:])
+	}
+	return false
+}
+
+// takeName gives the name to nobody else: the first file has it as it is, the others
+// with their numbers. A name that has a number by itself counts like any other.
+func takeName(ctx context.Context, q *sqlc.Queries, projectID, name string) (string, error) {
+	for {
+		n, err := q.TakeTagName(ctx, sqlc.TakeTagNameParams{ProjectID: projectID, Name: name})
+		if err != nil || n == 1 {
+			return name, err
+		}
+		numbered := broker.NumberedName(name, int(n))
+		again, err := q.TakeTagName(ctx, sqlc.TakeTagNameParams{ProjectID: projectID, Name: numbered})
+		if err != nil || again == 1 {
+			return numbered, err
+		}
+	}
+}

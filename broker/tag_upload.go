@@ -1,0 +1,213 @@
+package broker
+
+import (
+	"context"
+	"crypto/sha1"
+	"errors"
+	"hash"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// recheckBytes is how much of a file is taken between two looks at the disk.
+const recheckBytes = 8 << 20
+
+// keepTime bounds what is done after the last byte came: the client may have left.
+const keepTime = 30 * time.Second
+
+// TagIntake takes files into a tag for one caller.
+type TagIntake struct {
+	tags      *Tags
+	project   Project
+	by        Caller // the zero Caller: nobody
+	anonymous bool
+	client    netip.Addr
+}
+
+// NewTagFile is a file that comes in.
+type NewTagFile struct {
+	Name      string // as the client calls it
+	Type      string // as the client calls it; counts where the name's extension says nothing
+	SizeBytes int64  // negative: not known
+	Body      io.Reader
+}
+
+// Intake decides who may send to a tag: an owner with the scope upload to his own,
+// which comes to be where there is none, and anybody where the tag is anonymous.
+func (s *Tags) Intake(ctx context.Context, by Caller, client netip.Addr, name string) (*TagIntake, error) {
+	if err := CheckTagName(name); err != nil {
+		return nil, err
+	}
+	in := &TagIntake{tags: s, by: by, client: client}
+	open := s.anonymous(name)
+	var err error
+	if open {
+		in.project, err = s.anonymousTag(ctx, name)
+	} else if err = by.Need(ScopeUpload); err == nil {
+		in.project, err = s.Store.TagByName(ctx, name)
+		if CodeOf(err) == CodeNotFound {
+			if by.Key.ProjectID != "" {
+				return nil, Errorf(CodeNotAllowed, "this key is tied to the project %s and can make no tag", by.Key.ProjectID)
+			}
+			in.project, err = s.create(ctx, name, by.Owner.ID, by)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case by.Can(ScopeUpload) && by.MaySee(in.project.OwnerID, in.project.ID):
+		return in, nil
+	case open:
+		in.by, in.anonymous = Caller{}, true
+		return in, nil
+	}
+	return nil, Errorf(CodeNotAllowed, "the tag %s is another's, or this key is tied elsewhere; choose another tag", name)
+}
+
+// Anonymous reports whether nobody's right is used but that of anybody.
+func (t *TagIntake) Anonymous() bool { return t.anonymous }
+
+// Tag is the name of the tag.
+func (t *TagIntake) Tag() string { return t.project.Tag }
+
+// Take streams a file into the nearest bucket and makes an image of it, which is
+// judged like any other. kept is false when the tag had these bytes already: the
+// image is that one then. On an error nothing is kept, also when the body ends early.
+func (t *TagIntake) Take(ctx context.Context, f NewTagFile) (_ Image, kept bool, err error) {
+	s := t.tags
+	place, err := t.place()
+	if err != nil {
+		return Image{}, false, err
+	}
+	if f.SizeBytes > s.Images.Limits.MaxObject {
+		return Image{}, false, errTooLong(s.Images.Limits.MaxObject)
+	}
+	hasRoom := func(bytes int64) error { return s.disk(place, bytes) }
+	if err := hasRoom(max(f.SizeBytes, 0)); err != nil {
+		return Image{}, false, err
+	}
+	grow := func(int64) error { return nil }
+	if t.anonymous && s.Policy.QuotaBytes > 0 {
+		room, err := s.room(ctx, t.project.ID, max(f.SizeBytes, 0))
+		if err != nil {
+			return Image{}, false, err
+		}
+		defer func() { room.leave(kept) }()
+		if f.SizeBytes < 0 {
+			grow = room.grow
+		}
+	}
+
+	name, now := SafeName(f.Name), s.Now()
+	r := ReceivedFile{
+		ID: NewID(now), ProjectID: t.project.ID, Name: name, Type: typeOfSent(name, f.Type), Anonymous: t.anonymous, By: t.by,
+	}
+	filename := r.ID
+	if ext := extOf(name, r.Type); ext != "" {
+		filename += "." + ext
+	}
+	key := Image{ProjectID: t.project.ID, Filename: filename}.Key()
+	m := &meter{body: f.Body, sum: sha1.New(), most: s.Images.Limits.MaxObject, grow: grow, recheck: func() error { return hasRoom(0) }}
+	if r.Seen, err = place.Receiver.Receive(ctx, key, r.Type, f.SizeBytes, m); err != nil {
+		return Image{}, false, err
+	}
+	// All is there: whether the client still waits for the answer decides nothing.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
+	defer cancel()
+	r.Seen.Bucket, r.Seen.ProjectID, r.Seen.Filename, r.Now = place.Symbol, t.project.ID, filename, s.Now()
+	m.sum.Sum(r.SHA1[:0])
+	img, kept, err := s.Store.ReceiveFile(ctx, r)
+	if err == nil && kept {
+		return img, true, nil
+	}
+	// The store may have failed for want of time: a fresh one for this.
+	gone, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
+	defer cancel()
+	if discard := place.Receiver.Discard(gone, key); discard != nil && s.Log != nil {
+		s.Log.Warn("could not delete an object that serves no file; `buckets orphans --sweep` will", "bucket", place.Symbol, "key", key, "err", discard)
+	}
+	if CodeOf(err) == CodeNotFound {
+		err = errNoTag(t.project.Tag)
+	}
+	return img, false, err
+}
+
+// place is the nearest bucket that takes what passes through the broker.
+func (t *TagIntake) place() (Bucket, error) {
+	for _, b := range t.tags.Images.Nearest(t.by, t.client) {
+		if b.Receiver != nil {
+			return b, nil
+		}
+	}
+	return Bucket{}, Errorf(CodeNoBucket, "no bucket takes files of this tag from where you are; ask the operator")
+}
+
+// disk refuses what would not leave enough of the disk free.
+func (s *Tags) disk(place Bucket, bytes int64) error {
+	if place.Free == nil || s.Policy.MinFreeBytes == 0 {
+		return nil
+	}
+	free, err := place.Free()
+	if err != nil || free-bytes >= s.Policy.MinFreeBytes { // one that can't be asked: the write itself will tell
+		return nil
+	}
+	return Errorf(CodeInsufficientStorage, "the disk of this server is nearly full and takes no more files; have space freed on it, then send the file again")
+}
+
+func errTooLong(most int64) error {
+	return Errorf(CodeTooLarge, "the file has more than %d bytes, which are the most here", most)
+}
+
+// typeOfSent is what an object is served as: what its name says, and the sender's
+// word where that says nothing and names a picture. One that can hold scripts is none.
+func typeOfSent(name, told string) string {
+	if t := TypeOf(name); t != unknownType {
+		return t
+	}
+	for _, kt := range knownTypes() {
+		if kt[1] == told && strings.HasPrefix(told, "image/") {
+			return told
+		}
+	}
+	return unknownType
+}
+
+// meter counts and digests what is read, within bounds.
+type meter struct {
+	body      io.Reader
+	sum       hash.Hash
+	bytes     int64
+	unchecked int64 // since the last look at the disk
+	most      int64
+	grow      func(int64) error
+	recheck   func() error
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.body.Read(p)
+	m.sum.Write(p[:n])
+	m.bytes += int64(n)
+	m.unchecked += int64(n)
+	if m.bytes > m.most {
+		return n, errTooLong(m.most)
+	}
+	if n > 0 {
+		if err := m.grow(int64(n)); err != nil {
+			return n, err
+		}
+	}
+	if m.unchecked >= recheckBytes {
+		m.unchecked = 0
+		if err := m.recheck(); err != nil {
+			return n, err
+		}
+	}
+	var known *Error
+	if err != nil && err != io.EOF && !errors.As(err, &known) {
+		err = &Error{Code: CodeInvalid, Msg: "the file broke off on its way; nothing of it was kept, send it again", Err: err}
+	}
+	return n, err
+}
