@@ -1,0 +1,48 @@
+// Calls of a project's part of the REST API, for uploadbroker.js.
+
+/** A refusal of the server: a problem document (RFC 9457). status is 0 when it can't be reached. */
+export class Problem extends Error {
+  constructor(status, code, detail, retryAfterSeconds = 0) {
+    super(detail);
+    this.name = 'Problem';
+    Object.assign(this, { status, code, detail, retryAfterSeconds });
+  }
+
+  /** Whether to ask again makes sense. */
+  get passes() { return this.status === 0 || this.status === 429 || this.status >= 500; }
+}
+
+/** The server, as one project's uploads need it. */
+export class Server {
+  /** What its clock is ahead of this machine's. */
+  skewMillis = 0;
+
+  #base;
+  #init;
+
+  constructor({ server, project, key, headers }) {
+    this.#base = `${server.replace(/\/$/, '')}/v1/projects/${encodeURIComponent(project)}/`;
+    this.#init = {
+      method: 'POST', credentials: key ? 'omit' : 'same-origin',
+      headers: { 'content-type': 'application/json', ...(key && { authorization: `Bearer ${key}` }), ...headers },
+    };
+  }
+
+  /** Posts a body and returns the answer's; what is refused is a Problem. */
+  async call(path, body, signal) {
+    let res;
+    try {
+      res = await fetch(this.#base + path, { ...this.#init, body: JSON.stringify(body), signal });
+    } catch (err) {
+      if (err.name === 'AbortError') throw err;
+      throw new Problem(0, 'unreachable', "can't reach the server");
+    }
+    const date = Date.parse(res.headers.get('date') ?? ''); // whole seconds
+    if (date) this.skewMillis = date + 500 - Date.now();
+    const answer = await res.json().catch(() => ({}));
+    if (!res.ok) {
+      throw new Problem(res.status, answer.code ?? 'internal', answer.detail ?? `the server answers ${res.status}`, Number(res.headers.get('retry-after')) || 0);
+    }
+    return answer;
+  }
+}
