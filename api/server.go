@@ -56,10 +56,11 @@ func New(o Options) *echo.Echo {
 	}))
 
 	// A preflight has no route of its own, so CORS and the caller's identity are
-	// for all of Echo. The local bucket knows its own callers, errors and CORS.
+	// for all of Echo. The local bucket knows its own callers, errors and CORS; what
+	// the page asks is for no other site.
 	if len(o.CORSOrigins) > 0 {
 		e.Use(middleware.CORSWithConfig(middleware.CORSConfig{
-			Skipper:       func(c echo.Context) bool { return o.isLocal(c.Request()) },
+			Skipper:       func(c echo.Context) bool { return o.isLocal(c.Request()) || IsPage(c.Request().Context()) },
 			AllowOrigins:  o.CORSOrigins,
 			AllowMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
 			AllowHeaders:  []string{"Authorization", "Content-Type", "Range", "If-Range", "If-None-Match", "key", "altitoken"},
@@ -98,7 +99,7 @@ func identify(o Options) echo.MiddlewareFunc {
 			}
 			who := visit{base: baseURL(r, o)}
 			who.client, who.own = clientAddr(r, o.TrustedProxies)
-			if secret, ok := shownKey(r); ok {
+			if secret, ok := shownKey(r); ok && !IsPage(r.Context()) {
 				who.caller, who.err = o.Keys.Authenticate(r.Context(), secret)
 			}
 			c.SetRequest(r.WithContext(context.WithValue(r.Context(), visitKey{}, who)))

@@ -13,6 +13,7 @@ type (
 	visitKey     struct{}
 	requestIDKey struct{}
 	headKey      struct{}
+	pageKey      struct{}
 )
 
 // IsHead reports whether only the headers of the answer are wanted: faces see a GET
@@ -62,6 +63,39 @@ func Absolute(ctx context.Context, url string) string {
 	}
 	v, _ := ctx.Value(visitKey{}).(visit)
 	return v.base + url
+}
+
+// PagePath is where the program's own page reaches the API: there a session is
+// shown, and no key.
+const PagePath = "/page"
+
+// AsPage marks a request that came by PagePath. Whoever routes it sees to it that
+// its path is the API's own.
+func AsPage(r *http.Request) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), pageKey{}, true))
+}
+
+// IsPage reports whether the request came by PagePath.
+func IsPage(ctx context.Context) bool {
+	page, _ := ctx.Value(pageKey{}).(bool)
+	return page
+}
+
+// WithCaller says who calls, or why that is not known, of a request that came by
+// PagePath.
+func WithCaller(ctx context.Context, by broker.Caller, err error) context.Context {
+	v, _ := ctx.Value(visitKey{}).(visit)
+	v.caller, v.err = by, err
+	return context.WithValue(ctx, visitKey{}, v)
+}
+
+// Link is Absolute for what of the API asks for the caller's right: the page is led
+// to where its session counts.
+func Link(ctx context.Context, url string) string {
+	if IsPage(ctx) && strings.HasPrefix(url, "/v1/") {
+		url = PagePath + url
+	}
+	return Absolute(ctx, url)
 }
 
 // RequestID returns the request's id.

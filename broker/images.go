@@ -19,14 +19,16 @@ type Bucket struct {
 	Display   string
 	Cloud     Cloud
 	GrantTTL  time.Duration
-	Drain     bool         // no new grants
-	Location  *Location    // nil: not known
-	Countries CountryRules // to whom it is offered
-	Signer    PutSigner    // nil: can't presign
-	Sessions  Sessioner    // nil: gives no sessions
-	Linker    Linker       // nil: gives no links
-	Copier    Copier       // nil: can't copy inside itself
-	Reader    ObjectReader // nil: its objects are not read for others
+	Drain     bool                            // no new grants
+	Location  *Location                       // nil: not known
+	Countries CountryRules                    // to whom it is offered
+	Signer    PutSigner                       // nil: can't presign
+	Sessions  Sessioner                       // nil: gives no sessions
+	Linker    Linker                          // nil: gives no links
+	Copier    Copier                          // nil: can't copy inside itself
+	Reader    ObjectReader                    // nil: its objects are not read for others
+	Receiver  ObjectReceiver                  // nil: takes nothing that passes through the broker
+	Free      func() (bytes int64, err error) // of the disk that it is on; nil: it has no bound that is known
 	Events    EventRules
 }
 
@@ -311,6 +313,9 @@ func (s *Images) Get(ctx context.Context, by Caller, projectID, id string) (Imag
 func (s *Images) List(ctx context.Context, by Caller, projectID string, state State, page Page) ([]Image, error) {
 	if _, err := s.open(ctx, by, ScopeRead, projectID); err != nil {
 		return nil, err
+	}
+	if state == StateRemoved && by.Key.ID == publicKey {
+		return nil, Errorf(CodeNotAllowed, "what was removed is for the owner to see")
 	}
 	images, err := s.Store.ListImages(ctx, projectID, state, page)
 	if err != nil {

@@ -117,3 +117,33 @@ func (s *Images) Link(ctx context.Context, by Caller, img Image) (string, error)
 	}
 	return url, err
 }
+
+// File returns a URL that reads a Ready image of a project for ten minutes.
+// CodeConflict when it is not Ready, or its object is no longer the proven one;
+// CodeNotSupported when its bucket gives no links.
+func (s *Images) File(ctx context.Context, by Caller, projectID, id string) (string, error) {
+	if _, err := s.open(ctx, by, ScopeRead, projectID); err != nil {
+		return "", err
+	}
+	img, err := s.one(ctx, projectID, id)
+	switch {
+	case err != nil:
+		return "", err
+	case img.State == StateRemoved:
+		return "", errNoImage(id)
+	case img.State != StateReady:
+		return "", Errorf(CodeConflict, "the image is %s; only one that is Ready is given out", img.State)
+	}
+	b, ok := s.Places.now.Load().find(img.Bucket)
+	if !ok {
+		return "", Errorf(CodeUnknownBucket, "the bucket %s is not configured any more; ask the operator", img.Bucket)
+	}
+	if b.Linker == nil {
+		return "", Errorf(CodeNotSupported, "the bucket %s gives no links", b.Symbol)
+	}
+	url, err := s.Link(ctx, by, img)
+	if err == nil && url == "" {
+		return "", Errorf(CodeConflict, "the object in the bucket is no longer the proven one; it is judged again")
+	}
+	return url, err
+}

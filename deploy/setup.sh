@@ -245,6 +245,22 @@ want_picture_tools() {
 	has_picture_tools || die "the packages webp, libtiff-tools and openssl are installed, but dwebp, tiffcp and openssl are not to be found."
 }
 
+# As for djpeg. Ubuntu's package of that name only leads to a snap, which can't read
+# the tests' folders.
+want_chromium() {
+	has chromium && return
+	if ! has apt-get; then
+		say "chromium is missing; the tests of the page in a browser will be left out."
+		return
+	fi
+	if (. /etc/os-release && [ "${ID:-}" = ubuntu ]) 2>/dev/null; then
+		say "there is no package of chromium for Ubuntu; the tests of the page in a browser will be left out."
+		return
+	fi
+	apt_install chromium fonts-wqy-microhei # Chinese letters in the pictures
+	has chromium || die "the package chromium is installed, but chromium is not to be found."
+}
+
 need_jpeginfo() {
 	has jpeginfo && has_djpeg && return
 	if has apt-get; then
@@ -275,32 +291,33 @@ forget_building() {
 	rm -rf "$building"
 }
 
+# Fetches the packages of a folder below testdata, which $2 names for a person.
 # The folder is named after the lock file, so that each checkout finds its own;
 # cmd/uploadbroker/oss_clients_node_test.go looks for it in the same place. It is
 # complete when it has its name. Without it those tests are left out, and say so.
-need_oss_clients() {
+need_packages() {
 	if ! node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)'; then
 		say "node 18 or newer is needed, this is $(node --version); the tests that need it are left out."
 		return 0
 	fi
-	from=cmd/uploadbroker/testdata/oss-clients
+	from=cmd/uploadbroker/testdata/$1
 	cache=${XDG_CACHE_HOME:-$HOME/.cache}/uploadbroker
 	hash=$(node -e 'const fs = require("fs"), crypto = require("crypto");
 		console.log(crypto.createHash("sha256").update(fs.readFileSync(process.argv[1])).digest("hex").slice(0, 16))' \
 		"$from/package-lock.json")
-	clients=$cache/oss-clients-$hash
-	[ ! -d "$clients" ] || return 0
+	packages=$cache/$1-$hash
+	[ ! -d "$packages" ] || return 0
 
-	say "fetching Aliyun's clients for node, once"
+	say "fetching $2, once"
 	mkdir -p "$cache"
-	building=$(mktemp -d "$cache/building-oss-clients.XXXXXX")
+	building=$(mktemp -d "$cache/building-$1.XXXXXX")
 	trap forget_building EXIT
 	trap 'exit 1' HUP INT TERM
 	cp "$from/package.json" "$from/package-lock.json" "$from/.npmrc" "$building"
 	if ! (cd "$building" && npm ci --loglevel=error </dev/null >&2); then
 		say "npm can't fetch them; the tests that need them are left out."
-	elif ! node -e 'require("fs").renameSync(process.argv[1], process.argv[2])' "$building" "$clients" 2>/dev/null; then
-		[ -d "$clients" ] || die "$clients can't be made." # else somebody else was quicker
+	elif ! node -e 'require("fs").renameSync(process.argv[1], process.argv[2])' "$building" "$packages" 2>/dev/null; then
+		[ -d "$packages" ] || die "$packages can't be made." # else somebody else was quicker
 	fi
 	forget_building
 	trap - EXIT HUP INT TERM
@@ -323,8 +340,10 @@ for part in "$@"; do
 		want_djpeg
 		want_picture_tools
 		want_zip_tools
+		want_chromium
 		need_node
-		need_oss_clients
+		need_packages oss-clients "Aliyun's clients for node"
+		need_packages axe "axe, which judges the page's accessibility"
 		;;
 	bench) need_jpeginfo ;;
 	*) die "no such part: $part (there are go, run, test, bench)" ;;

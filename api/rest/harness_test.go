@@ -99,6 +99,7 @@ type fixture struct {
 	images   *broker.Images
 	zips     *broker.Zips
 	tasks    *broker.Tasks
+	tags     *broker.Tags
 	bucket   *storage.Bucket
 	log      *logBuffer
 
@@ -149,6 +150,7 @@ func open(t *testing.T, change ...func(*api.Options)) *fixture {
 		Store: f.store, Places: at, Now: time.Now,
 		Limits: broker.Limits{MaxObject: maxObject, MaxBatch: maxBatch},
 	}
+	f.tags = &broker.Tags{Store: f.store, Images: f.images, Zips: f.zips, Log: log, Now: time.Now}
 	w := worker.New(worker.Config{Store: f.store, Buckets: all, Log: log, Concurrency: 1, MaxObject: maxObject, Now: time.Now})
 
 	o := api.Options{
@@ -163,7 +165,7 @@ func open(t *testing.T, change ...func(*api.Options)) *fixture {
 		c(&o)
 	}
 	f.echo = api.New(o)
-	mount(f.echo, Options{Projects: f.projects, Images: f.images, Zips: f.zips, Tasks: f.tasks, Log: log, Version: "test"}, tellOperation)
+	mount(f.echo, Options{Projects: f.projects, Images: f.images, Zips: f.zips, Tasks: f.tasks, Keys: f.keys, Tags: f.tags, Log: log, Version: "test"}, tellOperation)
 	web.Mount(f.echo, web.Options{Keys: f.keys, Projects: f.projects, Log: log})
 	f.Server = httptest.NewUnstartedServer(nil)
 	f.Config = api.Server(f.echo, o)
@@ -232,7 +234,10 @@ func (f *fixture) sampleImage(t *testing.T, op operation, pid string) broker.Ima
 		f.judge(t, img, broker.Reasonf(broker.ReasonTruncated, "so it is"))
 	case "imageThumbnail":
 		f.judge(t, img)
-	case "projectZip":
+	case "revokeKey": // whose id is a key's
+		key, _ := f.newKey(t, f.owner, broker.NewKey{ProjectID: pid})
+		img.ID = key.ID
+	case "projectZip", "imageFile":
 		f.bring(t, img, "sample image")
 	case "startTask":
 		f.judge(t, img)

@@ -104,4 +104,13 @@ func (f *face) mountImages() {
 		url, err := f.Images.Thumbnail(ctx, by, in.PID, in.ID)
 		return &link{Location: api.Absolute(ctx, url), CacheControl: "private, max-age=300"}, err
 	})
+
+	add(f, huma.Operation{
+		OperationID: "imageFile", Method: http.MethodGet, Path: "/v1/projects/{pid}/images/{id}/file", Tags: []string{"images"},
+		Summary: "A link to an image itself", DefaultStatus: http.StatusFound,
+		Description: "Of one that is Ready, under its user's name. When its object is no longer the proven one, or it is not Ready, the answer is the code `conflict`.",
+	}, broker.ScopeRead, func(ctx context.Context, by broker.Caller, in *ImagePath) (*link, error) {
+		url, err := f.Images.File(ctx, by, in.PID, in.ID)
+		return &link{Location: api.Absolute(ctx, url), CacheControl: "private, no-store"}, err
+	})
 }

@@ -145,10 +145,14 @@ func sampleBody(t *testing.T, o operation, imageID string) any {
 		"undoRemoveImage": nil,
 		"acceptImage":     nil,
 		"imageThumbnail":  nil,
+		"imageFile":       nil,
 		"listAudit":       nil,
 		"traceImage":      nil,
 		"nearestBuckets":  nil,
 		"me":              nil,
+		"listKeys":        nil,
+		"createKey":       map[string]any{"name": "a further one", "scopes": []string{"manage"}},
+		"revokeKey":       nil,
 		"listWebhooks":    nil,
 		"projectZip":      nil,
 		"linkProjectZip":  map[string]any{"expires_in": 60},
@@ -204,6 +208,8 @@ func TestRoutesAreDescribed(t *testing.T) {
 		"GET /docs": true, "GET /docs/": true, "GET /docs/page.js": true, "GET /docs/page.css": true,
 		"GET /docs/swagger-ui.css": true, "GET /docs/swagger-ui-bundle.js": true,
 		"GET /": true, "GET /static/*": true, "GET /sign-in": true, "POST /sign-in": true, "POST /sign-out": true,
+		"POST /language": true, "GET /buckets": true, "GET /keys": true, "GET /projects/:pid": true, "GET /projects/:pid/audit": true,
+		"GET /page/events/:pid": true, // a session's
 	}
 	routed := map[string]bool{}
 	for _, r := range f.echo.Routes() {

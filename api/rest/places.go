@@ -13,14 +13,31 @@ import (
 
 // Bucket as the API tells it.
 type Bucket struct {
-	Symbol  string `json:"symbol" doc:"Its name in this API." example:"HongKong"`
-	Display string `json:"display" doc:"Its name for people." example:"Hong Kong"`
-	Cloud   string `json:"cloud" enum:"S3,OSS,MINIO" doc:"Its family."`
+	Symbol  string   `json:"symbol" doc:"Its name in this API." example:"HongKong"`
+	Display string   `json:"display" doc:"Its name for people." example:"Hong Kong"`
+	Cloud   string   `json:"cloud" enum:"S3,OSS,MINIO" doc:"Its family."`
+	At      *Point   `json:"location,omitempty" doc:"Where it is; absent where that is not known."`
+	Grants  []string `json:"grants" nullable:"false" enum:"request,session" doc:"The kinds of grant that it gives, the usual one first."`
+}
+
+// Point is a place on the earth.
+type Point struct {
+	Lat float64 `json:"lat" doc:"Degrees (WGS 84), north positive." example:"22.3"`
+	Lon float64 `json:"lon" doc:"Degrees (WGS 84), east positive." example:"114.2"`
+}
+
+// Place is where a caller is.
+type Place struct {
+	Address string `json:"address,omitempty" doc:"By which he is seen here." example:"203.0.113.7"`
+	Country string `json:"country,omitempty" doc:"ISO 3166-1 alpha-2; absent where it is not known, as of private addresses." example:"HK"`
+	At      *Point `json:"location,omitempty" doc:"Absent where it is not known; may be the middle of the country."`
+	Source  string `json:"source,omitempty" doc:"What told so: override, mmdb or embedded."`
 }
 
 // Buckets are places to upload to.
 type Buckets struct {
 	Buckets []Bucket `json:"buckets" nullable:"false" doc:"Nearest first. Register takes the first one by itself."`
+	From    Place    `json:"from" doc:"Where you are, as far as this program knows. Where it does not, the order is the operator's."`
 }
 
 // Owner is a person who has projects and keys.
@@ -52,11 +69,17 @@ func (f *face) mountPlaces() {
 		OperationID: "nearestBuckets", Method: http.MethodGet, Path: "/v1/buckets/nearest", Tags: []string{"places"},
 		Summary: "The buckets you may upload to, nearest first",
 	}, anyScope, func(ctx context.Context, by broker.Caller, _ *struct{}) (*nearest, error) {
-		list := f.Images.Nearest(by, api.Client(ctx))
+		client := api.Client(ctx)
+		list := f.Images.Nearest(by, client)
 		out := &nearest{}
 		out.Body.Buckets = make([]Bucket, len(list))
 		for i, b := range list {
-			out.Body.Buckets[i] = Bucket{Symbol: b.Symbol, Display: b.Display, Cloud: string(b.Cloud)}
+			out.Body.Buckets[i] = bucket(b)
+		}
+		at := f.Images.Places.Place(client)
+		out.Body.From = Place{Country: at.Country, Source: at.Source, At: (*Point)(at.At)}
+		if client.IsValid() {
+			out.Body.From.Address = client.String()
 		}
 		return out, nil
 	})
@@ -66,17 +89,18 @@ func (f *face) mountPlaces() {
 		OperationID: "me", Method: http.MethodGet, Path: "/v1/me", Tags: []string{"places"},
 		Summary: "Who you are and what your key may do",
 	}, anyScope, func(_ context.Context, by broker.Caller, _ *struct{}) (*meBody, error) {
-		out := &meBody{}
+		out := &meBody{Body: Me{Key: key(by.Key)}}
 		out.Body.Owner.ID, out.Body.Owner.Email, out.Body.Owner.Name = by.Owner.ID, by.Owner.Email, by.Owner.Name
-		k := &out.Body.Key
-		k.ID, k.Name, k.ProjectID, k.ExpiresAt = by.Key.ID, by.Key.Name, by.Key.ProjectID, by.Key.ExpiresAt
-		k.Scopes, k.Clouds = []string{}, []string{}
-		for _, s := range by.Key.Scopes {
-			k.Scopes = append(k.Scopes, string(s))
-		}
-		for _, c := range by.Key.Clouds {
-			k.Clouds = append(k.Clouds, string(c))
-		}
 		return out, nil
 	})
+}
+
+func bucket(b broker.Bucket) Bucket {
+	out := Bucket{Symbol: b.Symbol, Display: b.Display, Cloud: string(b.Cloud), At: (*Point)(b.Location), Grants: []string{}}
+	for _, kind := range []broker.GrantKind{broker.GrantSession, broker.GrantRequest} {
+		if b.Gives(kind) {
+			out.Grants = append(out.Grants, string(kind))
+		}
+	}
+	return out
 }

@@ -55,7 +55,8 @@ func (f *face) mountProjects() {
 
 	type listProjects struct {
 		Paging
-		Query string `query:"q" doc:"An id, a prefix of one, or an exact name." maxLength:"255"`
+		Query  string `query:"q" doc:"An id, a prefix of one, or an exact name." maxLength:"255"`
+		Counts bool   `query:"counts" doc:"With each project's images counted by state."`
 	}
 	type projects struct{ Body ProjectPage }
 	add(f, huma.Operation{
@@ -66,7 +67,13 @@ func (f *face) mountProjects() {
 		if err != nil {
 			return nil, err
 		}
-		list, err := f.Projects.List(ctx, by, in.Query, page)
+		var list []broker.Project
+		var counts []broker.Counts
+		if in.Counts {
+			list, counts, err = f.Projects.ListWithCounts(ctx, by, in.Query, page)
+		} else {
+			list, err = f.Projects.List(ctx, by, in.Query, page)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -74,7 +81,13 @@ func (f *face) mountProjects() {
 		list, out.Body.NextCursor = cut(in.Paging, list, func(p broker.Project) string { return p.ID })
 		out.Body.Projects = make([]Project, len(list))
 		for i, p := range list {
-			out.Body.Projects[i] = project(p, nil)
+			var n broker.Counts
+			if in.Counts {
+				if n = counts[i]; n == nil {
+					n = broker.Counts{}
+				}
+			}
+			out.Body.Projects[i] = project(p, n)
 		}
 		return out, nil
 	})

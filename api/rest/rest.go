@@ -31,6 +31,8 @@ type Options struct {
 	Images   *broker.Images
 	Zips     *broker.Zips
 	Tasks    *broker.Tasks
+	Keys     *broker.Keys
+	Tags     *broker.Tags                                          // nil: there are none
 	Webhooks func(context.Context) ([]broker.EndpointState, error) // nil: there are none
 	Log      *slog.Logger
 	Version  string
@@ -72,6 +74,8 @@ func mount(e *echo.Echo, o Options, first ...func(huma.Context, func(huma.Contex
 		{Name: "images", Description: "Ask whether an image is there, get the right to upload it, follow it to its verdict."},
 		{Name: "tasks", Description: "Reconstructions: start one now or when the images are judged, follow it, fetch what came out."},
 		{Name: "webhooks", Description: "What this program tells others, signed as Standard Webhooks describes it."},
+		{Name: "tags", Description: "A tag is a project that takes any files by a plain POST or PUT of their bytes to /upload/{tag}/{filename}, and gives them back as one zip."},
+		{Name: keysTag, Description: "Your keys: make one for each program and person, end those that are not needed."},
 		{Name: "places", Description: "Buckets, nearest first, and who you are."},
 	}
 	readable := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: readJSON}
@@ -85,8 +89,10 @@ func mount(e *echo.Echo, o Options, first ...func(huma.Context, func(huma.Contex
 	f.mountImages()
 	f.mountBatches()
 	f.mountPlaces()
+	f.mountKeys()
 	f.mountStories()
 	f.mountZips()
+	f.mountTags()
 	f.mountTasks()
 	f.mountWebhooks()
 	mountDocs(e)

@@ -299,6 +299,9 @@ func faultProblem(fault *broker.TaskFault) error {
 	return p
 }
 
+// TaskOf is a task as this API tells it, for others who tell of tasks.
+func TaskOf(ctx context.Context, t broker.Task) *Task { return task(ctx, t) }
+
 func task(ctx context.Context, t broker.Task) *Task {
 	out := &Task{
 		ID: t.ID, ProjectID: t.ProjectID, RunID: t.RunID, Type: t.Type, State: string(t.State), Stage: string(t.Stage), Progress: t.Progress,
@@ -309,7 +312,7 @@ func task(ctx context.Context, t broker.Task) *Task {
 		out.Fault = &api.Fault{Number: t.Fault.Number, Name: t.Fault.Name}
 	}
 	for i, r := range t.Results {
-		out.Results[i] = TaskResult{Name: r.Name, Size: r.SizeBytes, URL: api.Absolute(ctx, "/v1/tasks/"+t.ID+"/results/"+r.Name)}
+		out.Results[i] = TaskResult{Name: r.Name, Size: r.SizeBytes, URL: api.Link(ctx, "/v1/tasks/"+t.ID+"/results/"+r.Name)}
 	}
 	return out
 }

@@ -15,10 +15,11 @@ type Project struct {
 	ID        string         `json:"id" doc:"26 characters; also the project's prefix in every bucket." example:"01KAHQY5C9W3RV7ZB3N4D8M2XE"`
 	Name      string         `json:"name" example:"North face, November"`
 	Kind      string         `json:"kind" enum:"recon,files" doc:"recon takes images, files takes anything."`
+	Tag       string         `json:"tag,omitempty" doc:"The name by which a tag is addressed; absent where it is none." example:"inbox"`
 	CreatedAt time.Time      `json:"created_at" doc:"When it was made."`
 	RemovedAt *time.Time     `json:"removed_at,omitempty" doc:"When it was removed; absent while it is not."`
 	UndoUntil *time.Time     `json:"undo_until,omitempty" doc:"Until when a removal can be undone."`
-	Counts    map[string]int `json:"counts,omitempty" doc:"Numbers of images by state; only where one project is asked for." example:"{\"Pending\":0,\"Uploading\":3,\"Uploaded\":1,\"Ready\":410,\"Invalid\":2}"`
+	Counts    map[string]int `json:"counts,omitempty" doc:"Numbers of images by state; where one project is asked for, or a list with counts." example:"{\"Pending\":0,\"Uploading\":3,\"Uploaded\":1,\"Ready\":410,\"Invalid\":2}"`
 }
 
 // Image as the API tells it.
@@ -147,16 +148,25 @@ type ProjectPage struct {
 
 func project(p broker.Project, counts broker.Counts) Project {
 	out := Project{
-		ID: p.ID, Name: p.Name, Kind: string(p.Kind), CreatedAt: p.CreatedAt, RemovedAt: p.RemovedAt, UndoUntil: p.UndoUntil,
+		ID: p.ID, Name: p.Name, Kind: string(p.Kind), Tag: p.Tag, CreatedAt: p.CreatedAt, RemovedAt: p.RemovedAt, UndoUntil: p.UndoUntil,
 	}
 	if counts != nil {
-		out.Counts = map[string]int{}
-		for _, s := range []broker.State{broker.StatePending, broker.StateUploading, broker.StateUploaded, broker.StateReady, broker.StateInvalid} {
-			out.Counts[string(s)] = counts[s]
-		}
+		out.Counts = countsByName(counts)
 	}
 	return out
 }
+
+// countsByName tells every state that is counted, also those with none.
+func countsByName(counts broker.Counts) map[string]int {
+	out := map[string]int{}
+	for _, s := range []broker.State{broker.StatePending, broker.StateUploading, broker.StateUploaded, broker.StateReady, broker.StateInvalid} {
+		out[string(s)] = counts[s]
+	}
+	return out
+}
+
+// ImageOf is an image as this API tells it, for others who tell of images.
+func ImageOf(i broker.Image) *Image { return image(i) }
 
 func image(i broker.Image) *Image {
 	out := &Image{

@@ -1,6 +1,8 @@
 package web_test
 
 import (
+	"context"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
@@ -9,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/uploadbroker/uploadbroker/api"
 	"github.com/uploadbroker/uploadbroker/api/rest"
@@ -23,9 +27,12 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 // site is the page with the API beside it, over a schema of its own.
 type site struct {
 	*httptest.Server
+	dsn      string
 	store    *postgres.Store
 	keys     *broker.Keys
 	projects *broker.Projects
+	tasks    *broker.Tasks
+	ended    chan struct{} // close it to end the program
 	owner    broker.Owner
 	key      broker.Key
 	secret   string
@@ -39,7 +46,8 @@ func open(t *testing.T, change ...func(*api.Options)) *site {
 
 func openThrottled(t *testing.T, tries *api.Throttle, change ...func(*api.Options)) *site {
 	t.Helper()
-	store, err := postgres.Open(t.Context(), pgtest.New(t), 8)
+	dsn := pgtest.New(t)
+	store, err := postgres.Open(t.Context(), dsn, 8)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +56,7 @@ func openThrottled(t *testing.T, tries *api.Throttle, change ...func(*api.Option
 		t.Fatal(err)
 	}
 	s := &site{
-		store: store, keys: &broker.Keys{Store: store, Now: time.Now}, projects: &broker.Projects{Store: store, Now: time.Now},
+		dsn: dsn, store: store, keys: &broker.Keys{Store: store, Now: time.Now}, projects: &broker.Projects{Store: store, Now: time.Now},
 	}
 	log := slog.New(slog.DiscardHandler)
 	o := api.Options{Keys: s.keys, Log: log, CORSOrigins: []string{"*"}, Ready: store.Ping}
@@ -56,11 +64,19 @@ func openThrottled(t *testing.T, tries *api.Throttle, change ...func(*api.Option
 		c(&o)
 	}
 	e := api.New(o)
-	rest.Mount(e, rest.Options{
-		Projects: s.projects, Images: &broker.Images{Store: store, Places: broker.NewPlaces(broker.ConfiguredOrder{}), Now: time.Now, Limits: broker.Limits{MaxBatch: 10, MaxObject: 1 << 20}},
-		Log: log, Version: "test",
+	places := broker.NewPlaces(broker.ConfiguredOrder{}, broker.Bucket{Symbol: "Cloud", Cloud: broker.CloudS3, Linker: linker{}})
+	images := &broker.Images{Store: store, Places: places, Now: time.Now, Limits: broker.Limits{MaxBatch: 10, MaxObject: 1 << 20}}
+	s.tasks = &broker.Tasks{Store: store, Engine: engine{}, Places: places, Log: log, Now: time.Now}
+	tags := &broker.Tags{Store: store, Images: images, Policy: broker.TagPolicy{Public: []string{"open"}}, Log: log, Now: time.Now}
+	rest.Mount(e, rest.Options{Projects: s.projects, Images: images, Tasks: s.tasks, Keys: s.keys, Tags: tags, Log: log, Version: "test"})
+	s.ended = make(chan struct{})
+	web.Mount(e, web.Options{
+		Keys: s.keys, Projects: s.projects, Places: places, Live: &broker.Live{Store: store, Now: time.Now}, Log: log, Tries: tries,
+		Tags:  tags,
+		Image: func(i broker.Image) any { return rest.ImageOf(i) },
+		Task:  func(ctx context.Context, t broker.Task) any { return rest.TaskOf(ctx, t) },
+		Poll:  10 * time.Millisecond, Ping: 50 * time.Millisecond, Done: s.ended,
 	})
-	web.Mount(e, web.Options{Keys: s.keys, Projects: s.projects, Log: log, Tries: tries})
 	s.Server = httptest.NewUnstartedServer(nil)
 	s.Config = api.Server(e, o)
 	s.Start()
@@ -71,6 +87,22 @@ func openThrottled(t *testing.T, tries *api.Throttle, change ...func(*api.Option
 	s.key, s.secret = s.newKey(t, broker.NewKey{Scopes: broker.AllScopes()})
 	return s
 }
+
+// linker is a bucket whose links lead to an origin of its own.
+type linker struct{}
+
+func (linker) Link(context.Context, string, string, string, time.Duration) (string, error) {
+	return "https://photos.bucket.example/a?signature=x", nil
+}
+
+func (linker) LinkOwn(context.Context, string, time.Duration) (string, error) {
+	return "https://photos.bucket.example/a?signature=x", nil
+}
+
+// engine takes every task and does nothing.
+type engine struct{ broker.Engine }
+
+func (engine) Kind() broker.EngineKind { return "nodeodm" }
 
 func (s *site) newKey(t *testing.T, k broker.NewKey) (broker.Key, string) {
 	t.Helper()
@@ -105,21 +137,31 @@ func (p page) cookie() *http.Cookie {
 // are pairs.
 func (s *site) do(t *testing.T, method, path string, form url.Values, headers ...string) page {
 	t.Helper()
-	var body io.Reader
-	if form != nil {
-		body = strings.NewReader(form.Encode())
+	if form == nil {
+		return s.send(t, method, path, "", headers...)
 	}
-	r, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, body)
+	return s.send(t, method, path, form.Encode(), append([]string{"Content-Type", "application/x-www-form-urlencoded"}, headers...)...)
+}
+
+// send is do with a body as it is; JSON unless a header says otherwise.
+func (s *site) send(t *testing.T, method, path, body string, headers ...string) page {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if form != nil {
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if body == "" {
+		r.Body = nil
+	} else {
+		r.Header.Set("Content-Type", "application/json")
 	}
 	for i := 0; i < len(headers); i += 2 {
-		if headers[i] == "Host" {
+		switch headers[i] {
+		case "Host":
 			r.Host = headers[i+1]
 			continue
+		case "Content-Type":
+			r.Header.Del("Content-Type")
 		}
 		r.Header.Add(headers[i], headers[i+1])
 	}
@@ -144,4 +186,42 @@ func (s *site) signIn(t *testing.T, secret string) string {
 		t.Fatalf("%d %v %s", p.status, p.header, p.body)
 	}
 	return c.Name + "=" + c.Value
+}
+
+// read reads what the page asks for.
+func (s *site) read(t *testing.T, path string, into any, headers ...string) {
+	t.Helper()
+	p := s.do(t, http.MethodGet, path, nil, headers...)
+	if p.status != http.StatusOK {
+		t.Fatalf("%s: %d %s", path, p.status, p.body)
+	}
+	if err := json.Unmarshal([]byte(p.body), into); err != nil {
+		t.Fatalf("%s: %v: %s", path, err, p.body)
+	}
+}
+
+// finish gives a task a result and its end.
+func (s *site) finish(t *testing.T, taskID string) {
+	t.Helper()
+	db, err := pgx.Connect(t.Context(), s.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(context.Background())
+	// At once, as a worker does: who watches may look at any moment.
+	tx, err := db.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []string{
+		`UPDATE tasks SET state = 'Done', stage = '', ended_at = now(), next_at = NULL, progress = 100 WHERE id = $1`,
+		`INSERT INTO task_results VALUES ($1, 'all.zip', 'Cloud', 'e', 3, now())`,
+	} {
+		if _, err := tx.Exec(t.Context(), q, taskID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -66,6 +66,7 @@ func openBuckets(ctx context.Context, c config, observe storage.Observer) (_ *bu
 			return nil, err
 		}
 		b.local = &openBucket{Bucket: bucket, place: placement(bucket)}
+		b.local.place.Free = b.bucket.Free
 	}
 	b.clouds, err = b.openClouds(ctx, c)
 	return b, err
@@ -131,7 +132,7 @@ func placement(b *storage.Bucket) broker.Bucket {
 	info := b.Info()
 	p := broker.Bucket{
 		Symbol: info.Symbol, Display: info.Display, Cloud: info.Cloud, GrantTTL: info.GrantTTL, Drain: info.Drain,
-		Reader: b,
+		Reader: b, Receiver: b,
 	}
 	if b.CanSignPut() {
 		p.Signer = b

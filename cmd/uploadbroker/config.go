@@ -36,6 +36,7 @@ type config struct {
 	Limits         limits         `yaml:"limits"`
 	Worker         workerConfig   `yaml:"worker"`
 	Retention      retention      `yaml:"retention"`
+	Tags           tagsConfig     `yaml:"tags"`
 	Fetch          fetchConfig    `yaml:"fetch"`
 
 	Webhooks []webhookConfig `yaml:"webhooks"` // who is told what happens; default nobody
@@ -239,6 +240,7 @@ func (c *config) finish(lines lineIndex, path string) error {
 	}
 	c.finishGeoIP(fault)
 	c.finishBuckets(fault)
+	c.finishTags(fault)
 	c.finishWebhooks(fault)
 	c.finishReconstruction(fault)
 	if len(faults) > 0 {

@@ -120,16 +120,17 @@ func (a *app) greetLAN(b *strings.Builder, addr net.Addr) {
 		fmt.Fprintln(b, "\nThis machine has no address in a LAN.")
 		return
 	}
-	fmt.Fprintln(b, "\nFrom other machines in the LAN:")
+	fmt.Fprintf(b, "\nFrom phones and other machines in the LAN, without a key: what anybody sends to the tag %s, anybody sees.\n", lanTag)
 	for _, ip := range addrs {
 		url := "http://" + net.JoinHostPort(ip.String(), port)
-		fmt.Fprintf(b, "\n  %s\n\n", url)
-		qrterminal.GenerateWithConfig(url, qrterminal.Config{
+		page := url + "/tags/" + lanTag
+		fmt.Fprintf(b, "\n  %s\n\n", page)
+		qrterminal.GenerateWithConfig(page, qrterminal.Config{
 			Level: qrterminal.L, Writer: indent{b}, HalfBlocks: true, QuietZone: 2,
 			BlackChar: qrterminal.BLACK_BLACK, WhiteChar: qrterminal.WHITE_WHITE,
 			BlackWhiteChar: qrterminal.BLACK_WHITE, WhiteBlackChar: qrterminal.WHITE_BLACK,
 		})
-		fmt.Fprintf(b, "\n  curl -H \"Authorization: Bearer $UPLOADBROKER_KEY\" %s/v1/me\n", url)
+		fmt.Fprintf(b, "\n  curl -T photo.jpg %s/upload/%s/\n", url, lanTag)
 	}
 }
 

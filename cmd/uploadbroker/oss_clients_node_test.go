@@ -53,12 +53,13 @@ func (w *ossWorld) nodeClients(packages string) []ossClient {
 	}
 }
 
-// nodePackages is the folder into which deploy/setup.sh put the packages.
-func nodePackages() (string, error) {
+// nodePackages is the folder into which deploy/setup.sh put the packages of one below
+// testdata.
+func nodePackages(of string) (string, error) {
 	if _, err := exec.LookPath("node"); err != nil {
 		return "", err
 	}
-	lock, err := os.ReadFile(filepath.Join(ossScripts, "package-lock.json"))
+	lock, err := os.ReadFile(filepath.Join("testdata", of, "package-lock.json"))
 	if err != nil {
 		return "", err
 	}
@@ -71,7 +72,7 @@ func nodePackages() (string, error) {
 		cache = filepath.Join(home, ".cache")
 	}
 	digest := sha256.Sum256(lock)
-	dir := filepath.Join(cache, "uploadbroker", "oss-clients-"+hex.EncodeToString(digest[:])[:16])
+	dir := filepath.Join(cache, "uploadbroker", of+"-"+hex.EncodeToString(digest[:])[:16])
 	_, err = os.Stat(filepath.Join(dir, "node_modules"))
 	return dir, err
 }

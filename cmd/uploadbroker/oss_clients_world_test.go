@@ -135,7 +135,7 @@ func (w *ossWorld) clients(t *testing.T) []ossClient {
 		{name: "go-sdk V1", run: func(t *testing.T, steps []ossStep) []ossAnswer { return runGoSDK(t, w.emulator, false, steps) }},
 		{name: "go-sdk V4", run: func(t *testing.T, steps []ossStep) []ossAnswer { return runGoSDK(t, w.emulator, true, steps) }},
 	}
-	packages, err := nodePackages()
+	packages, err := nodePackages("oss-clients")
 	if err != nil {
 		if requires("oss-clients") {
 			t.Fatalf("no clients for node: %v", err)

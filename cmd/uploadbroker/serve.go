@@ -18,6 +18,7 @@ import (
 	"github.com/uploadbroker/uploadbroker/api/events"
 	"github.com/uploadbroker/uploadbroker/api/graphql"
 	"github.com/uploadbroker/uploadbroker/api/rest"
+	"github.com/uploadbroker/uploadbroker/api/tags"
 	"github.com/uploadbroker/uploadbroker/api/web"
 	"github.com/uploadbroker/uploadbroker/broker"
 	"github.com/uploadbroker/uploadbroker/broker/archive"
@@ -56,6 +57,7 @@ func (s *serveCmd) Run(ctx context.Context, io stdio) error {
 				if err == nil {
 					c.Listen = ":" + port
 				}
+				c.Tags.addLAN()
 			}
 			c.drives = true
 			demo.add(c)
@@ -114,6 +116,9 @@ func (s *serveCmd) Run(ctx context.Context, io stdio) error {
 	}); err != nil {
 		return err
 	}
+	if err := a.db.patiently(ctx, log, func() error { return a.tags.Prepare(ctx) }); err != nil {
+		return err
+	}
 	return a.serve(ctx, listener, !s.NoWorker, func() error {
 		return a.db.patiently(ctx, log, func() error { return a.greet(ctx, io.Out, listener.Addr(), boot, s.LAN) })
 	})
@@ -142,6 +147,7 @@ type app struct {
 	projects *broker.Projects
 	images   *broker.Images
 	zips     *broker.Zips
+	tags     *broker.Tags
 	arrivals *broker.Arrivals
 	tasks    *broker.Tasks
 	worker   *worker.Worker
@@ -199,6 +205,7 @@ func openApp(ctx context.Context, c config, log *slog.Logger) (_ *app, err error
 	}
 	a.tasks = &broker.Tasks{Store: store, Engine: engine, Places: places, Log: log, Now: time.Now}
 	a.zips = &broker.Zips{Store: store, Archives: &archive.Archives{Opener: places, Log: log}, Now: time.Now}
+	a.tags = &broker.Tags{Store: store, Images: a.images, Zips: a.zips, Policy: c.Tags.policy(), Log: log, Now: time.Now}
 	concurrency := c.Worker.Concurrency
 	if concurrency == 0 {
 		concurrency = runtime.GOMAXPROCS(0)
@@ -236,13 +243,19 @@ func (a *app) server(ctx context.Context) (*http.Server, error) {
 		LocalBucket: a.buckets.handler(a.arrived, a.log),
 	}
 	e := api.New(o)
-	rest.Mount(e, rest.Options{Projects: a.projects, Images: a.images, Zips: a.zips, Tasks: a.tasks, Webhooks: a.db.Store.Endpoints, Log: a.log, Version: version()})
+	rest.Mount(e, rest.Options{Projects: a.projects, Images: a.images, Zips: a.zips, Tasks: a.tasks, Keys: a.keys, Tags: a.tags, Webhooks: a.db.Store.Endpoints, Log: a.log, Version: version()})
 	a.graphql = graphql.Mount(e, graphql.Options{
 		Projects: a.projects, Images: a.images, Tasks: a.tasks, Keys: a.keys, Log: a.log, Version: version(),
 		NetworkTest: a.fetch.Reach, Now: time.Now,
 	})
 	events.Mount(e, events.Options{Arrivals: a.arrivals, Log: a.log, Topics: a.arrivals.Topic, Confirm: a.confirm})
-	web.Mount(e, web.Options{Keys: a.keys, Projects: a.projects, Log: a.log})
+	tags.Mount(e, tags.Options{Tags: a.tags, Log: a.log, Session: web.Session(a.keys)})
+	web.Mount(e, web.Options{
+		Keys: a.keys, Projects: a.projects, Tags: a.tags, Places: a.images.Places, Live: &broker.Live{Store: a.db.Store, Now: time.Now}, Log: a.log,
+		Image: func(i broker.Image) any { return rest.ImageOf(i) },
+		Task:  func(ctx context.Context, t broker.Task) any { return rest.TaskOf(ctx, t) },
+		Done:  ctx.Done(),
+	})
 	if err := mountJobsPage(ctx, e, a.db.Store, a.keys, a.log); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,131 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/uploadbroker/uploadbroker/api"
+	"github.com/uploadbroker/uploadbroker/broker"
+)
+
+const (
+	// sessionEvery is how often the session of a viewer is looked at.
+	sessionEvery = 5 * time.Second
+	// writeFor is how long one event may take to get away.
+	writeFor = 30 * time.Second
+	// retryMS is after how many milliseconds a browser comes again.
+	retryMS = 2000
+)
+
+// events streams what happens in a project: images that changed, as the API tells
+// them, the counts, and the newest reconstruction. It ends with the session, and who
+// comes again with the number of the last event is told what he missed.
+func (f *face) events(c echo.Context) error {
+	if f.Live == nil {
+		return echo.ErrNotFound
+	}
+	r := c.Request()
+	if !f.fromPage(r) {
+		return broker.Errorf(broker.CodeNotAllowed, "this must be asked by the page itself")
+	}
+	pid := c.Param("pid")
+	by, err := f.viewerOf(c, pid)
+	if err != nil {
+		return err
+	}
+	since, err := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64)
+	if err != nil || since < 0 {
+		since = 0
+	}
+	// Refused here, it is a problem document and no stream that ends at once.
+	if _, err := f.Live.Follow(r.Context(), by, pid, since); err != nil {
+		return err
+	}
+	ctx := api.AsPage(r).Context()
+	v := &viewer{by: by, base: context.WithoutCancel(ctx), since: since, send: make(chan []byte, backlog)}
+	if err := f.rooms.join(v, pid); err != nil {
+		return err
+	}
+	defer f.rooms.leave(v, pid)
+
+	f.headers(c)
+	h := c.Response().Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // nginx would keep it back
+	c.Response().WriteHeader(http.StatusOK)
+	out := http.NewResponseController(c.Response())
+	// The connection may serve other requests afterwards.
+	defer func() { _ = out.SetWriteDeadline(time.Time{}) }()
+	write := func(data []byte) error {
+		if err := out.SetWriteDeadline(time.Now().Add(writeFor)); err != nil {
+			return err
+		}
+		if _, err := c.Response().Write(data); err != nil {
+			return err
+		}
+		return out.Flush()
+	}
+	if write([]byte("retry: "+strconv.Itoa(retryMS)+"\n\n")) != nil {
+		return nil // he is gone
+	}
+	ping := f.Ping
+	if ping <= 0 {
+		ping = pingEvery
+	}
+	alive := time.NewTicker(ping)
+	defer alive.Stop()
+	check := time.NewTicker(min(sessionEvery, ping))
+	defer check.Stop()
+	for {
+		var data []byte
+		select {
+		case <-r.Context().Done():
+			return nil
+		case <-f.Done:
+			return nil
+		case event, ok := <-v.send:
+			if !ok {
+				return nil // too slow, or the project could not be looked at
+			}
+			data = event
+		case <-alive.C:
+			data = []byte(": here\n\n")
+		case <-check.C:
+			switch _, err := f.viewerOf(c, pid); broker.CodeOf(err) {
+			case broker.CodeUnauthenticated, broker.CodeNotFound, broker.CodeNotAllowed:
+				// The browser would come again for ever: tell it not to.
+				_ = write([]byte("event: end\ndata: {}\n\n"))
+				return nil
+			}
+			continue
+		}
+		if write(data) != nil {
+			return nil
+		}
+	}
+}
+
+// viewerOf is as whom a visitor reads a project at this moment.
+func (f *face) viewerOf(c echo.Context, pid string) (broker.Caller, error) {
+	ctx := c.Request().Context()
+	by, err := f.session(c)
+	if f.Tags != nil && (err == nil || broker.CodeOf(err) == broker.CodeUnauthenticated) {
+		_, reader, readErr := f.Tags.ReaderOf(ctx, by, pid)
+		if readErr == nil {
+			return reader, nil
+		}
+		if code := broker.CodeOf(readErr); code != broker.CodeNotFound && code != broker.CodeUnauthenticated {
+			return broker.Caller{}, readErr
+		}
+	}
+	if err != nil {
+		return broker.Caller{}, err
+	}
+	_, _, err = f.Projects.Get(ctx, by, pid)
+	return by, err
+}

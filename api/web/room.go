@@ -1,0 +1,260 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/uploadbroker/uploadbroker/broker"
+)
+
+const (
+	pollEvery = time.Second
+	pingEvery = 15 * time.Second
+	// pollFor is how long one look may take.
+	pollFor = 30 * time.Second
+	// backlog is how many events a viewer may be behind; one that is slower is sent
+	// off and comes again, with the number of the last event that he has.
+	backlog = 64
+	// eventImages is how many images one event tells of.
+	eventImages = 200
+	// viewersMax bounds the viewers of one process: each is a connection.
+	viewersMax = 2000
+)
+
+// rooms are the projects that somebody watches in this process. Each has one poller,
+// which ends when nobody looks any more.
+type rooms struct {
+	face *face
+
+	mu      sync.Mutex
+	open    map[string]*room
+	viewers int
+}
+
+// room is a project with its viewers.
+type room struct {
+	projectID string
+	wake      chan struct{}
+
+	// Under rooms' lock.
+	viewers []*viewer
+}
+
+// viewer is one browser that watches.
+type viewer struct {
+	by    broker.Caller
+	base  context.Context // of his request, for the links that he is told
+	since int64           // what he knows; 0: the lists as they were a moment ago
+	send  chan []byte     // closed when he is sent off
+
+	// Of the poller alone.
+	feed *broker.Feed // until he has caught up with the others
+}
+
+// join lets somebody watch who may read the project.
+func (r *rooms) join(v *viewer, projectID string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.viewers >= viewersMax {
+		e := broker.Errorf(broker.CodeUnavailable, "too many people watch at this moment; try again in a while")
+		e.RetryAfter = 30 * time.Second
+		return e
+	}
+	r.viewers++
+	if r.open == nil {
+		r.open = map[string]*room{}
+	}
+	in := r.open[projectID]
+	if in == nil {
+		in = &room{projectID: projectID, wake: make(chan struct{}, 1)}
+		r.open[projectID] = in
+		in.viewers = append(in.viewers, v)
+		go r.poll(in)
+		return nil
+	}
+	in.viewers = append(in.viewers, v)
+	select {
+	case in.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// leave is the end of a viewer, once.
+func (r *rooms) leave(v *viewer, projectID string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.drop(v, projectID)
+}
+
+func (r *rooms) drop(v *viewer, projectID string) {
+	in := r.open[projectID]
+	if in == nil {
+		return
+	}
+	i := slices.Index(in.viewers, v)
+	if i < 0 {
+		return
+	}
+	in.viewers = slices.Delete(in.viewers, i, i+1)
+	r.viewers--
+	close(v.send)
+	select {
+	case in.wake <- struct{}{}:
+	default:
+	}
+}
+
+// present lists a room's viewers; a room without any is closed.
+func (r *rooms) present(in *room) []*viewer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(in.viewers) == 0 {
+		delete(r.open, in.projectID)
+	}
+	return slices.Clone(in.viewers)
+}
+
+// tell gives an event to a viewer, or sends him off who is too slow.
+func (r *rooms) tell(in *room, v *viewer, events ...[]byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Contains(in.viewers, v) {
+		return
+	}
+	for _, e := range events {
+		select {
+		case v.send <- e:
+		default:
+			r.drop(v, in.projectID)
+			return
+		}
+	}
+}
+
+// poll looks for what is new until nobody watches.
+func (r *rooms) poll(in *room) {
+	every := r.face.Poll
+	if every <= 0 {
+		every = pollEvery
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var feed *broker.Feed // of all who have caught up
+	for {
+		viewers := r.present(in)
+		if len(viewers) == 0 {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), pollFor)
+		more, err := r.look(ctx, in, viewers, &feed)
+		cancel()
+		if err != nil {
+			// The feed may have noted what nobody was told; all begin anew where they were.
+			if broker.CodeOf(err) != broker.CodeNotFound {
+				r.face.Log.Warn("could not look for what is new in a project", "project", in.projectID, "err", err)
+			}
+			for _, v := range viewers {
+				r.leave(v, in.projectID)
+			}
+			feed = nil
+			continue
+		}
+		if more {
+			continue
+		}
+		select {
+		case <-tick.C:
+		case <-in.wake:
+		}
+	}
+}
+
+// look tells everybody what is new to him. A newcomer has a feed of his own until it
+// has told him everything; then the room's is his.
+func (r *rooms) look(ctx context.Context, in *room, viewers []*viewer, feed **broker.Feed) (more bool, err error) {
+	live := r.face.Live
+	if *feed == nil {
+		if *feed, err = live.Follow(ctx, viewers[0].by, in.projectID, 0); err != nil {
+			return false, err
+		}
+	}
+	news, err := (*feed).News(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, v := range viewers {
+		told := news
+		if v.since >= 0 {
+			if v.feed == nil {
+				if v.feed, err = live.Follow(ctx, v.by, in.projectID, v.since); err != nil {
+					r.leave(v, in.projectID) // he may read it no more
+					continue
+				}
+			}
+			if told, err = v.feed.News(ctx); err != nil {
+				return false, err
+			}
+			if !told.More {
+				v.feed, v.since = nil, -1
+			}
+			more = more || told.More
+		}
+		events, err := r.face.eventsOf(v, told)
+		if err != nil {
+			return false, err
+		}
+		r.tell(in, v, events...)
+	}
+	return more || news.More, nil
+}
+
+// eventsOf writes news as server-sent events (HTML Standard, section 9.2).
+func (f *face) eventsOf(v *viewer, news broker.News) ([][]byte, error) {
+	var out [][]byte
+	add := func(name string, data any, last bool) error {
+		text, err := json.Marshal(data)
+		if err != nil {
+			return err
+		}
+		var b bytes.Buffer
+		if last && news.Floor > 0 {
+			b.WriteString("id: " + strconv.FormatInt(news.Floor, 10) + "\n")
+		}
+		b.WriteString("event: " + name + "\ndata: ")
+		b.Write(text) // JSON has no line ends
+		b.WriteString("\n\n")
+		out = append(out, b.Bytes())
+		return nil
+	}
+	for chunk := range slices.Chunk(news.Images, eventImages) {
+		list := make([]any, len(chunk))
+		for i, img := range chunk {
+			list[i] = f.Image(img)
+		}
+		// Only behind the last of them everything up to the floor was told.
+		if err := add("images", list, !news.More); err != nil {
+			return nil, err
+		}
+	}
+	if news.Counts != nil {
+		counts := map[string]int{}
+		for _, s := range []broker.State{broker.StatePending, broker.StateUploading, broker.StateUploaded, broker.StateReady, broker.StateInvalid} {
+			counts[string(s)] = news.Counts[s]
+		}
+		if err := add("counts", counts, false); err != nil {
+			return nil, err
+		}
+	}
+	if news.Task != nil {
+		if err := add("task", f.Task(v.base, *news.Task), false); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,237 @@
+// Where the images were taken, drawn without anybody's map: north is up, the scale
+// says how far, a press opens the image.
+import { t, lang } from "../i18n.js";
+import { h, iconButton, notice } from "../ui.js";
+
+const metresPerDegree = 111_320; // of latitude
+const reachPX = 14;              // how near a press must be
+const pathGapMS = 60_000;        // images further apart in time are not one flight
+const length = new Intl.NumberFormat(lang, { maximumFractionDigits: 2 });
+
+export class Plot {
+  #points = [];
+  #scale = 1;      // pixels per metre
+  #centre = [0, 0]; // metres
+  #fitted = true;  // nobody has moved it
+  #frame = 0;
+  #touches = new Map();
+  #moved = 0;
+  #over = null;
+
+  constructor({ onOpen }) {
+    this.onOpen = onOpen;
+    this.canvas = h("canvas", { tabindex: "0", role: "img", "aria-label": "" });
+    this.tip = h("div", { class: "plot-tip", hidden: true });
+    this.nothing = notice({ title: t("gallery.no_positions"), text: t("gallery.no_positions_why") });
+    this.el = h("div", { class: "plot" }, this.canvas, this.tip, this.nothing,
+      this.tools = h("div", { class: "plot-tools" },
+        iconButton("plus", t("gallery.zoom_in"), () => this.#zoom(1.6)),
+        iconButton("minus", t("gallery.zoom_out"), () => this.#zoom(1 / 1.6)),
+        iconButton("fit", t("gallery.zoom_fit"), () => this.#fit())));
+    const on = (name, f, options) => this.canvas.addEventListener(name, f, options);
+    on("wheel", (e) => { e.preventDefault(); this.#zoom(Math.exp(-e.deltaY * (e.deltaMode ? 0.05 : 0.0016)), this.#spot(e)); }, { passive: false });
+    on("pointerdown", (e) => this.#down(e));
+    on("pointermove", (e) => this.#move(e));
+    on("pointerup", (e) => this.#up(e));
+    on("pointercancel", (e) => this.#touches.delete(e.pointerId));
+    on("pointerleave", () => this.#hover(null));
+    on("keydown", (e) => this.#key(e));
+    this.observer = new ResizeObserver(() => { if (this.#fitted) this.#fit(); this.#draw(); });
+    this.observer.observe(this.el);
+    this.theme = matchMedia("(prefers-color-scheme: dark)");
+    this.onTheme = () => this.#draw();
+    this.theme.addEventListener("change", this.onTheme);
+  }
+
+  close() {
+    this.observer.disconnect();
+    this.theme.removeEventListener("change", this.onTheme);
+  }
+
+  show(list) {
+    const found = list.filter((img) => img.facts?.gps);
+    this.nothing.hidden = found.length > 0;
+    this.canvas.hidden = this.tools.hidden = found.length === 0;
+    this.canvas.setAttribute("aria-label", t("gallery.plot_label", { n: found.length }));
+    const lat0 = found[0]?.facts.gps.lat ?? 0;
+    const lon0 = found[0]?.facts.gps.lon ?? 0;
+    const east = metresPerDegree * Math.max(0.01, Math.cos(lat0 * Math.PI / 180));
+    this.#points = found.map((img) => {
+      const { lat, lon } = img.facts.gps;
+      const turn = ((lon - lon0 + 540) % 360) - 180; // the short way round
+      return { img, x: turn * east, y: -(lat - lat0) * metresPerDegree, at: img.facts.taken ? Date.parse(img.facts.taken) : 0 };
+    }).sort((a, b) => (a.img.state === "Invalid") - (b.img.state === "Invalid")); // these above all others
+    const spread = (of) => this.#points.reduce(([least, most], p) => [Math.min(least, p[of]), Math.max(most, p[of])], [Infinity, -Infinity]);
+    const [wide, high] = ["x", "y"].map(spread);
+    this.bounds = { left: wide[0], right: wide[1], top: high[0], bottom: high[1] };
+    this.area = Math.max(20, wide[1] - wide[0]) * Math.max(20, high[1] - high[0]);
+    this.path = this.#points.filter((p) => p.at).sort((a, b) => a.at - b.at);
+    if (this.#fitted) this.#fit();
+    this.#draw();
+  }
+
+  #size() { return [this.el.clientWidth || 1, this.el.clientHeight || 1]; }
+
+  #fit() {
+    this.#fitted = true;
+    if (!this.#points.length) return;
+    const { left, right, top, bottom } = this.bounds;
+    const [w, ht] = this.#size();
+    const pad = Math.min(w, ht) * 0.12 + 12;
+    this.#scale = Math.min((w - 2 * pad) / Math.max(right - left, 20), (ht - 2 * pad) / Math.max(bottom - top, 20));
+    this.#centre = [(left + right) / 2, (top + bottom) / 2];
+    this.#draw();
+  }
+
+  #zoom(by, [px, py] = this.#size().map((v) => v / 2)) {
+    const [w, ht] = this.#size();
+    const next = Math.min(200, Math.max(1e-5, this.#scale * by));
+    // What lies under the pointer stays there.
+    this.#centre[0] += (px - w / 2) * (1 / this.#scale - 1 / next);
+    this.#centre[1] += (py - ht / 2) * (1 / this.#scale - 1 / next);
+    this.#scale = next;
+    this.#fitted = false;
+    this.#draw();
+  }
+
+  #pan(dx, dy) {
+    this.#centre[0] -= dx / this.#scale;
+    this.#centre[1] -= dy / this.#scale;
+    this.#fitted = false;
+    this.#draw();
+  }
+
+  #draw() { this.#frame ||= requestAnimationFrame(() => { this.#frame = 0; this.#paint(); }); }
+
+  #paint() {
+    const [w, ht] = this.#size();
+    const dots = devicePixelRatio || 1;
+    if (this.canvas.width !== Math.round(w * dots) || this.canvas.height !== Math.round(ht * dots)) {
+      this.canvas.width = Math.round(w * dots);
+      this.canvas.height = Math.round(ht * dots);
+    }
+    const c = this.canvas.getContext("2d");
+    const style = getComputedStyle(document.documentElement);
+    const colour = (name) => style.getPropertyValue("--" + name).trim();
+    c.setTransform(dots, 0, 0, dots, 0, 0);
+    c.clearRect(0, 0, w, ht);
+    const x = (m) => (m - this.#centre[0]) * this.#scale + w / 2;
+    const y = (m) => (m - this.#centre[1]) * this.#scale + ht / 2;
+
+    // Lines at round distances.
+    const step = round(90 / this.#scale);
+    c.strokeStyle = colour("line");
+    c.lineWidth = 1;
+    c.beginPath();
+    for (let m = Math.ceil((this.#centre[0] - w / 2 / this.#scale) / step) * step; x(m) < w; m += step) { c.moveTo(Math.round(x(m)) + .5, 0); c.lineTo(Math.round(x(m)) + .5, ht); }
+    for (let m = Math.ceil((this.#centre[1] - ht / 2 / this.#scale) / step) * step; y(m) < ht; m += step) { c.moveTo(0, Math.round(y(m)) + .5); c.lineTo(w, Math.round(y(m)) + .5); }
+    c.stroke();
+
+    // The way between images that were taken one after the other.
+    c.strokeStyle = colour("edge");
+    c.globalAlpha = .55;
+    c.beginPath();
+    this.path?.forEach((p, i) => {
+      const before = this.path[i - 1];
+      if (before && p.at - before.at <= pathGapMS) c.lineTo(x(p.x), y(p.y));
+      else c.moveTo(x(p.x), y(p.y));
+    });
+    c.stroke();
+    c.globalAlpha = 1;
+
+    const paint = { Ready: colour("good"), Invalid: colour("bad") };
+    // As large as the room between them lets them be.
+    const radius = Math.min(4.5, Math.max(1.2, Math.sqrt(this.area / this.#points.length) * this.#scale * 0.42));
+    c.strokeStyle = colour("card");
+    c.lineWidth = 1.2;
+    for (const p of this.#points) {
+      const px = x(p.x), py = y(p.y);
+      if (px < -9 || py < -9 || px > w + 9 || py > ht + 9) continue;
+      c.beginPath();
+      c.fillStyle = paint[p.img.state] ?? colour("wait");
+      c.arc(px, py, p === this.#over ? radius + 3 : radius, 0, 7);
+      c.fill();
+      if (radius > 3) c.stroke();
+    }
+
+    // The scale.
+    const bar = step * this.#scale;
+    c.strokeStyle = c.fillStyle = colour("dim");
+    c.lineWidth = 1.5;
+    c.beginPath();
+    c.moveTo(14.5, ht - 20); c.lineTo(14.5, ht - 14); c.lineTo(14.5 + bar, ht - 14); c.lineTo(14.5 + bar, ht - 20);
+    c.stroke();
+    c.font = `13px ${getComputedStyle(document.body).fontFamily}`;
+    c.fillText(step >= 1000 ? `${length.format(step / 1000)} km` : `${length.format(step)} m`, 20, ht - 20);
+  }
+
+  #spot(e) {
+    const r = this.canvas.getBoundingClientRect();
+    return [e.clientX - r.left, e.clientY - r.top];
+  }
+
+  #nearest([px, py], reach = reachPX) {
+    const [w, ht] = this.#size();
+    let best = null, least = reach * reach;
+    for (const p of this.#points) {
+      const dx = (p.x - this.#centre[0]) * this.#scale + w / 2 - px;
+      const dy = (p.y - this.#centre[1]) * this.#scale + ht / 2 - py;
+      if (dx * dx + dy * dy < least) { least = dx * dx + dy * dy; best = p; }
+    }
+    return best;
+  }
+
+  #hover(p, spot) {
+    if (p !== this.#over) { this.#over = p; this.#draw(); }
+    this.canvas.classList.toggle("over", !!p);
+    this.tip.hidden = !p;
+    if (!p) return;
+    this.tip.textContent = p.img.name;
+    const left = Math.min(spot[0] + 14, this.el.clientWidth - this.tip.offsetWidth - 8);
+    this.tip.style.transform = `translate(${Math.max(8, left)}px, ${Math.max(8, spot[1] - 40)}px)`;
+  }
+
+  #down(e) {
+    this.canvas.setPointerCapture(e.pointerId);
+    this.#touches.set(e.pointerId, this.#spot(e));
+    if (this.#touches.size === 1) this.#moved = 0;
+  }
+
+  #move(e) {
+    const spot = this.#spot(e);
+    const before = this.#touches.get(e.pointerId);
+    if (!before) return this.#hover(this.#nearest(spot), spot);
+    const others = [...this.#touches].filter(([id]) => id !== e.pointerId).map(([, s]) => s);
+    this.#moved += Math.hypot(spot[0] - before[0], spot[1] - before[1]);
+    this.#touches.set(e.pointerId, spot);
+    if (others.length) {
+      const apart = (s) => Math.hypot(s[0] - others[0][0], s[1] - others[0][1]);
+      if (apart(before) > 5) this.#zoom(apart(spot) / apart(before), others[0]);
+    } else this.#pan(spot[0] - before[0], spot[1] - before[1]);
+  }
+
+  #up(e) {
+    const was = this.#touches.delete(e.pointerId);
+    if (!was || this.#touches.size || this.#moved > 6) return;
+    const p = this.#nearest(this.#spot(e), e.pointerType === "touch" ? 24 : reachPX);
+    if (p) this.onOpen(p.img);
+  }
+
+  #key(e) {
+    const far = 60;
+    const act = {
+      ArrowLeft: () => this.#pan(far, 0), ArrowRight: () => this.#pan(-far, 0), ArrowUp: () => this.#pan(0, far), ArrowDown: () => this.#pan(0, -far),
+      "+": () => this.#zoom(1.6), "=": () => this.#zoom(1.6), "-": () => this.#zoom(1 / 1.6), 0: () => this.#fit(),
+      Enter: () => { const p = this.#nearest(this.#size().map((v) => v / 2), Infinity); if (p) this.onOpen(p.img); },
+    }[e.key];
+    if (!act || e.ctrlKey || e.metaKey || e.altKey) return;
+    e.preventDefault();
+    act();
+  }
+}
+
+/** The round number at or below v: 1, 2 or 5 with zeros. */
+function round(v) {
+  const ten = 10 ** Math.floor(Math.log10(v));
+  return ten * (v / ten >= 5 ? 5 : v / ten >= 2 ? 2 : 1);
+}

@@ -1,0 +1,17 @@
+export default {
+  "tags.title": "Tags",
+  "tags.sub": "Files that were sent by name, from any program that can POST.",
+  "tags.none": "No tag yet",
+  "tags.none_why": "A tag comes to be with the first file that is sent to it.",
+  "tags.empty": "no files yet",
+  "tags.invalid": "{n} Invalid",
+  "tags.anonymous": "anybody may send",
+  "tags.public": "anybody may look",
+  "tags.send": "Send files by a program",
+  "tags.drop": "Drop files here",
+  "tags.choose": "Choose files",
+  "tags.progress": "Sent",
+  "tags.sending": "{n} of {of} sent…",
+  "tags.sent": { one: "{n} file sent", other: "{n} files sent" },
+  "tags.failed": { one: "{n} file was not taken:", other: "{n} files were not taken:" },
+};

@@ -1,0 +1,17 @@
+export default {
+  "tags.title": "标签",
+  "tags.sub": "任何能发送 POST 请求的程序都可以按名称发送文件到这里。",
+  "tags.none": "还没有标签",
+  "tags.none_why": "向某个标签发送第一个文件时，它就会出现。",
+  "tags.empty": "还没有文件",
+  "tags.invalid": "{n} 个无效",
+  "tags.anonymous": "任何人都可发送",
+  "tags.public": "任何人都可查看",
+  "tags.send": "用程序发送文件",
+  "tags.drop": "将文件拖放到这里",
+  "tags.choose": "选择文件",
+  "tags.progress": "已发送",
+  "tags.sending": "已发送 {n} / {of}…",
+  "tags.sent": "已发送 {n} 个文件",
+  "tags.failed": "{n} 个文件未被接收：",
+};

@@ -1,0 +1,97 @@
+// One's projects, newest first, and how to make one.
+import { button, confirmDialog, dateTime, dialog, h, icon, iconButton, notice, problemText, replace, toast, toastProblem } from "../ui.js";
+
+const pageSize = 100;
+
+export async function mount(root, { api, t, scopes = "", owner = "" }) {
+  const can = (scope) => scopes.split(" ").includes(scope);
+  const list = h("ul", { class: "projects" });
+  const foot = h("p", { class: "more" });
+  const empty = h("div", { hidden: true }, notice({
+    title: t("home.none"), text: can("upload") ? t("home.none_how") : t("home.none_tied"),
+    children: can("upload") ? [h("pre", {}, h("code", {}, "uploadbroker upload DIR --new demo"))] : [],
+  }));
+  replace(root,
+    h("div", { class: "place-head" },
+      h("div", {}, h("h1", {}, t("home.title")), h("p", { class: "sub" }, t("home.of", { email: owner }))),
+      can("upload") && h("div", { class: "place-actions" }, button(t("home.new"), { icon: "plus", onClick: create }))));
+  if (!can("read")) {
+    root.append(notice({ title: t("home.blind"), text: t("home.blind_how") }));
+    return;
+  }
+  root.append(list, empty, foot);
+  await more("");
+
+  async function more(cursor) {
+    const page = await api.get(`/projects?counts=true&limit=${pageSize}${cursor && "&cursor=" + cursor}`);
+    list.append(...page.projects.map(item));
+    empty.hidden = list.children.length > 0;
+    replace(foot, page.next_cursor && button(t("home.more"), {
+      kind: "quiet",
+      onClick: (e) => { e.currentTarget.disabled = true; more(page.next_cursor).catch((err) => { toastProblem(err); e.target.closest("button").disabled = false; }); },
+    }));
+  }
+
+  function item(p) {
+    const n = p.counts ?? {};
+    const open = (n.Pending ?? 0) + (n.Uploading ?? 0) + (n.Uploaded ?? 0);
+    const el = h("li", {},
+      h("div", {}, h("a", { href: `/projects/${p.id}` }, h("strong", {}, h("bdi", {}, p.name))), h("span", { class: "id" }, p.id)),
+      h("div", { class: "counts" },
+        !n.Ready && !open && !n.Invalid && h("span", { class: "none" }, t("home.no_images")),
+        n.Ready > 0 && h("span", { class: "ready" }, t("home.ready", { n: n.Ready })),
+        open > 0 && h("span", { class: "open" }, t("home.open", { n: open })),
+        n.Invalid > 0 && h("span", { class: "invalid" }, t("home.invalid", { n: n.Invalid }))),
+      h("div", { class: "foot" },
+        h("span", {}, h("time", { datetime: p.created_at }, dateTime(p.created_at)), p.kind === "files" && ` · ${t("home.kind_files")}`),
+        can("manage") && iconButton("trash", t("home.remove", { name: p.name }), () => remove(p, el), { class: "small" })));
+    return el;
+  }
+
+  async function remove(p, el) {
+    if (!await confirmDialog({ title: t("home.remove_ask", { name: p.name }), text: t("home.remove_what"), ok: t("home.remove_ok"), danger: true })) return;
+    try {
+      await api.del(`/projects/${p.id}`);
+    } catch (err) { toastProblem(err); return; }
+    const before = el.nextSibling;
+    el.remove();
+    empty.hidden = list.children.length > 0;
+    toast(t("home.removed", { name: p.name }), {
+      action: t("common.undo"), seconds: 20,
+      onAction: async () => {
+        try {
+          await api.post(`/projects/${p.id}/undo`);
+          list.insertBefore(el, before?.parentNode === list ? before : null);
+          empty.hidden = true;
+        } catch (err) { toastProblem(err); }
+      },
+    });
+  }
+
+  function create() {
+    const name = h("input", { id: "project-name", name: "name", required: true, maxlength: 255, autocomplete: "off" });
+    const kind = (value, label, text) => h("label", { class: "choice" },
+      h("input", { type: "radio", name: "kind", value, checked: value === "recon" }), h("span", {}, label, h("small", {}, text)));
+    const wrong = h("p", { class: "error", role: "alert", hidden: true });
+    const form = h("form", { id: "new-project", onSubmit: send },
+      h("label", { for: "project-name" }, t("home.name")), name,
+      h("fieldset", {}, h("legend", {}, t("home.kind")),
+        kind("recon", t("home.kind_recon"), t("home.kind_recon_what")), kind("files", t("home.kind_files"), t("home.kind_files_what"))), wrong);
+    const ok = h("button", { form: "new-project" }, t("home.create"));
+    const d = dialog({ title: t("home.new"), body: form, actions: [button(t("common.cancel"), { kind: "quiet", onClick: () => d.close() }), ok] });
+    name.focus();
+
+    async function send(e) {
+      e.preventDefault();
+      ok.disabled = true;
+      try {
+        const p = await api.post("/projects", { name: name.value, kind: new FormData(form).get("kind") });
+        location.href = `/projects/${p.id}`;
+      } catch (err) {
+        wrong.textContent = problemText(err);
+        wrong.hidden = false;
+        ok.disabled = false;
+      }
+    }
+  }
+}

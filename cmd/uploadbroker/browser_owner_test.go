@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// TestBrowserOwner is an owner's way through his pages: a project made and deleted, a
+// key made, seen once and ended, the buckets, a reconstruction on the stand-in of an
+// engine, the audit and an image's story, both languages.
+func TestBrowserOwner(t *testing.T) {
+	needBrowser(t)
+	w := newReconWorld(t, "zip")
+	b := newBrowser(t)
+	b.signIn(w.server)
+	b.wait("the empty list", "document.querySelector('main .empty pre')")
+	b.shots("home-empty")
+
+	b.click(".place-actions button")
+	b.wait("the dialog", "document.querySelector('dialog[open] #project-name')")
+	b.shots("home-new")
+	b.do(chromedp.SendKeys("#project-name", "<b>Südhang & co</b>", chromedp.ByQuery))
+	b.click("dialog button[form=new-project]")
+	b.wait("the new project", "/^\\/projects\\/\\w{26}$/.test(location.pathname) && document.querySelector('h1')?.innerText === '<b>Südhang & co</b>'")
+
+	// A reconstruction, waiting first, then running, then done: all without a reload.
+	pid, put := w.bring("North face", 3)
+	b.open(w.url + "/projects/" + pid)
+	b.wait("the reconstruction", "document.querySelector('.task [data-act=settled]')")
+	var disabled bool
+	if b.js("document.querySelector('.task [data-act=start]').disabled", &disabled); !disabled {
+		t.Error("it may be started while images are on their way")
+	}
+	b.click(".task [data-act=settled]")
+	b.wait("the waiting one", "document.querySelector('.task .state')?.dataset.state === 'Pending'")
+	b.shots("task-waiting")
+	b.js("window.stays = true", nil)
+	put()
+	b.wait("its end", "document.querySelector('.task .state')?.dataset.state === 'Done' && document.querySelector('.task .results a')")
+	b.shots("task-done")
+	var result string
+	b.js("document.querySelector('.task .results a').href", &result)
+	if !strings.HasPrefix(result, w.url+"/page/v1/tasks/") {
+		t.Errorf("the result is at %s", result)
+	}
+	var got string
+	b.js("fetch(document.querySelector('.task .results a').href).then(r => r.status + ' ' + r.headers.get('content-length'))", &got)
+	if !strings.HasPrefix(got, "200 ") {
+		t.Errorf("the result answers %s", got)
+	}
+	var stays bool
+	if b.js("window.stays === true", &stays); !stays {
+		t.Error("the page was loaded anew")
+	}
+
+	b.open(w.url + "/projects/" + pid + "/audit")
+	b.wait("the audit", "document.querySelectorAll('.timeline li').length > 8")
+	b.shots("audit")
+	b.js("(() => { const a = document.querySelector('#audit-action'); a.value = 'image.judge'; a.dispatchEvent(new Event('change')); })()", nil)
+	b.wait("the verdicts alone", "document.querySelectorAll('.timeline li').length === 3")
+	b.click(".timeline a")
+	b.wait("the story", "document.querySelector('.facts .state')?.dataset.state === 'Ready' && document.querySelectorAll('.timeline li').length > 3")
+	b.shots("story")
+
+	b.open(w.url + "/buckets")
+	b.wait("the buckets", "document.querySelector('.places li strong')?.innerText === 'This machine'")
+	b.shots("buckets")
+
+	b.open(w.url + "/keys")
+	b.wait("the keys", "document.querySelectorAll('.stack tbody tr').length === 1")
+	b.click(".place-actions button")
+	b.wait("the dialog", "document.querySelector('dialog[open] #key-name')")
+	b.do(chromedp.SendKeys("#key-name", "drone in the van", chromedp.ByQuery))
+	b.shots("keys-new")
+	b.click("dialog button[form=new-key]")
+	b.wait("the secret", "document.querySelector('#key-secret')")
+	b.shots("keys-secret")
+	secret := b.text("#key-secret")
+	if code, out := w.with(secret).client("tasks", "list"); code != 0 {
+		t.Errorf("the new key does not work: %d %s", code, out)
+	}
+	b.click("dialog .sheet-actions button")
+	b.wait("two keys", "!document.querySelector('dialog') && document.querySelectorAll('.stack tbody tr').length === 2")
+	b.shots("keys")
+	b.click(".stack tbody tr:first-child .actions button")
+	b.wait("the question", "document.querySelector('dialog[open] .danger')")
+	b.click("dialog .danger")
+	b.wait("one key", "document.querySelectorAll('.stack tbody tr').length === 1")
+	if code, _ := w.with(secret).client("tasks", "list"); code == 0 {
+		t.Error("the ended key works")
+	}
+
+	b.open(w.url + "/")
+	b.wait("the projects", "document.querySelectorAll('.projects li').length === 2")
+	b.shots("home")
+	b.click(".projects li:first-child .foot button")
+	b.wait("the question", "document.querySelector('dialog[open] .danger')")
+	b.click("dialog .danger")
+	b.wait("one project", "document.querySelectorAll('.projects li').length === 1")
+	b.click(".toast .plain")
+	b.wait("both again", "document.querySelectorAll('.projects li').length === 2")
+
+	b.click(".language button")
+	b.wait("Chinese", "document.documentElement?.lang === 'zh' && document.querySelector('main h1')?.innerText === '项目'")
+	b.shots("home-zh")
+	for _, path := range []string{"keys", "buckets", fmt.Sprintf("projects/%s/audit", pid), "projects/" + pid} {
+		b.open(w.url + "/" + path)
+		b.wait("the page "+path, "!document.querySelector('main[aria-busy]')")
+		b.shots("zh-" + strings.ReplaceAll(path[:4], "/", ""))
+	}
+
+	// A session that ended says so, and how to go on.
+	b.allow("401")
+	b.do(setCookie(w.url, "uploadbroker", "nonsense"))
+	b.js("import('/static/app/api.js').then(m => m.api.get('/me')).catch(e => e.status)", new(int))
+	b.open(w.url + "/keys")
+	b.wait("the sign-in page", "location.pathname === '/sign-in' && location.search === '?next=%2Fkeys'")
+	b.shots("sign-in")
+	b.open(w.url + "/projects/nothing")
+}
+
+// with is the server for another key's holder.
+func (s *server) with(key string) *server {
+	other := *s
+	other.key = key
+	return &other
+}
