@@ -314,7 +314,7 @@ func (s *Images) List(ctx context.Context, by Caller, projectID string, state St
 	if _, err := s.open(ctx, by, ScopeRead, projectID); err != nil {
 		return nil, err
 	}
-	if state == StateRemoved && by.Key.ID == publicKey {
+	if state == StateRemoved && by.Public() {
 		return nil, Errorf(CodeNotAllowed, "what was removed is for the owner to see")
 	}
 	images, err := s.Store.ListImages(ctx, projectID, state, page)

@@ -212,6 +212,9 @@ func (s *Tags) readerOf(by Caller, p Project, asked string) (Project, Caller, er
 // publicKey stands for the key of those who need none.
 const publicKey = "public"
 
+// Public reports whether the caller is nobody in particular, who reads what is public.
+func (c Caller) Public() bool { return c.Key.ID == publicKey }
+
 // publicReader may see one project and change nothing.
 func publicReader(p Project) Caller {
 	return Caller{Owner: Owner{ID: p.OwnerID}, Key: Key{ID: publicKey, OwnerID: p.OwnerID, Scopes: []Scope{ScopeRead}, ProjectID: p.ID}}

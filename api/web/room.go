@@ -236,6 +236,9 @@ func (f *face) eventsOf(v *viewer, news broker.News) ([][]byte, error) {
 		list := make([]any, len(chunk))
 		for i, img := range chunk {
 			list[i] = f.Image(img)
+			if img.State == broker.StateRemoved && v.by.Public() { // what it was is its owner's
+				list[i] = map[string]string{"id": img.ID, "state": string(img.State)}
+			}
 		}
 		// Only behind the last of them everything up to the floor was told.
 		if err := add("images", list, !news.More); err != nil {

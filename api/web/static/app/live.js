@@ -1,6 +1,7 @@
 // What changes in a project, told by the server as it happens.
 
 const againMS = 5000;   // when the server refused; a line that broke, the browser mends by itself
+const mostMS = 120_000; // between two tries
 const hiddenMS = 60_000; // a page that nobody sees gives its line back: a browser has few
 
 /**
@@ -13,6 +14,7 @@ export function follow(pid, on) {
   let source;
   let timer;
   let away = false; // gave the line back
+  let refused = 0;  // times in a row
   const tell = (name) => (e) => on[name]?.(JSON.parse(e.data));
 
   function open() {
@@ -20,10 +22,16 @@ export function follow(pid, on) {
     for (const name of ["images", "counts", "task"]) source.addEventListener(name, tell(name));
     // The session ended, or the project did: to come again is of no use.
     source.addEventListener("end", () => { close(); on.ended?.(); });
-    source.addEventListener("open", () => on.state?.(true));
+    source.addEventListener("open", () => {
+      on.state?.(true);
+      if (refused) on.missed?.();
+      refused = 0;
+    });
     source.addEventListener("error", () => {
       on.state?.(false);
-      if (source.readyState === EventSource.CLOSED) timer = setTimeout(() => { open(); on.missed?.(); }, againMS);
+      if (source.readyState !== EventSource.CLOSED) return;
+      const pause = Math.min(againMS * 2 ** refused++, mostMS);
+      timer = setTimeout(open, pause * (0.75 + Math.random() / 2));
     });
   }
 

@@ -60,8 +60,12 @@ export class Images extends EventTarget {
 
   /** Takes images in, new ones or as they are now. */
   put(images, { soon = false } = {}) {
-    for (const img of images) {
+    for (let img of images) {
       const old = this.#all.get(img.id);
+      if (!("name" in img)) { // all that others than the owner are told of what was removed
+        if (!old) continue;
+        img = { ...old, ...img };
+      }
       this.#all.set(img.id, img);
       if (!old || orders[this.order](old) !== orders[this.order](img)) this.#sorted = null;
       if (!old || filters[this.filter](old) !== filters[this.filter](img) || old.name !== img.name) this.#stale = true;
@@ -105,7 +109,10 @@ export class Images extends EventTarget {
     this.#changed = new Set();
     this.dispatchEvent(new Event("counts"));
     if (!this.#stale && this.#sorted) {
-      if (changed.size) this.dispatchEvent(new CustomEvent("images", { detail: changed }));
+      if (!changed.size) return;
+      // Also where nobody looks at this moment: the map and what is scrolled to later.
+      this.list = this.list.map((img) => changed.has(img.id) ? this.#all.get(img.id) : img);
+      this.dispatchEvent(new CustomEvent("images", { detail: changed }));
       return;
     }
     this.#sorted ??= this.#sort();

@@ -57,6 +57,7 @@ export async function mount(root, ctx) {
   addEventListener("pagehide", end);
   addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
 
-  if (about.anonymous) mountSend(send, { tag });
-  else if (about.own && can("upload")) import("./upload.js").then(async (m) => { uploader = await m.mountUpload(send, { ...ctx, pid, kind: "files" }); }).catch(toastProblem);
+  if (!(about.own && can("upload"))) {
+    if (about.anonymous) mountSend(send, { tag });
+  } else import("./upload.js").then(async (m) => { uploader = await m.mountUpload(send, { ...ctx, pid, kind: "files" }); }).catch(toastProblem);
 }
