@@ -60,11 +60,15 @@ func New(o Options) *echo.Echo {
 	// the page asks is for no other site.
 	if len(o.CORSOrigins) > 0 {
 		e.Use(middleware.CORSWithConfig(middleware.CORSConfig{
-			Skipper:       func(c echo.Context) bool { return o.isLocal(c.Request()) || IsPage(c.Request().Context()) },
-			AllowOrigins:  o.CORSOrigins,
-			AllowMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
-			AllowHeaders:  []string{"Authorization", "Content-Type", "Range", "If-Range", "If-None-Match", "key", "altitoken"},
-			ExposeHeaders: []string{"Retry-After", echo.HeaderXRequestID, "Content-Length", "Content-Range", "ETag", "Accept-Ranges", "Content-Disposition"},
+			Skipper:      func(c echo.Context) bool { return o.isLocal(c.Request()) || IsPage(c.Request().Context()) },
+			AllowOrigins: o.CORSOrigins,
+			AllowMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete},
+			AllowHeaders: []string{
+				"Authorization", "Content-Type", "Range", "If-Range", "If-None-Match", "key", "altitoken",
+				// What upload widgets of web pages add by themselves, and a file's name.
+				"Accept", "Cache-Control", "X-Requested-With", "Content-Disposition",
+			},
+			ExposeHeaders: []string{"Location", "Retry-After", echo.HeaderXRequestID, "Content-Length", "Content-Range", "ETag", "Accept-Ranges", "Content-Disposition"},
 			MaxAge:        600,
 		}))
 	}

@@ -388,6 +388,24 @@ func TestCORSOrigins(t *testing.T) {
 	}
 }
 
+// TestCORSOfUploads: an upload widget of a foreign page may send what it adds by itself,
+// and its page may read what came of it.
+func TestCORSOfUploads(t *testing.T) {
+	s := newServer(t, Options{CORSOrigins: []string{"*"}}, nil)
+	resp, _ := s.do(t, http.MethodOptions, "/upload/inbox", "Origin", "https://a.example", "Access-Control-Request-Method", "POST",
+		"Access-Control-Request-Headers", "cache-control,content-disposition,x-requested-with")
+	allowed := "," + strings.ToLower(resp.Header.Get("Access-Control-Allow-Headers")) + ","
+	for _, header := range []string{"accept", "cache-control", "content-disposition", "x-requested-with"} {
+		if !strings.Contains(allowed, ","+header+",") {
+			t.Errorf("%s is not allowed: %s", header, allowed)
+		}
+	}
+	resp, _ = s.do(t, http.MethodGet, "/healthz", "Origin", "https://a.example")
+	if exposed := resp.Header.Get("Access-Control-Expose-Headers"); !strings.Contains(exposed, "Location") || !strings.Contains(exposed, "Retry-After") {
+		t.Errorf("exposed are %s", exposed)
+	}
+}
+
 // TestLocalPath: what only looks like the local bucket's path is not.
 func TestLocalPath(t *testing.T) {
 	s := newServer(t, Options{LocalPath: "/local-bucket/", LocalBucket: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

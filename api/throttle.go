@@ -35,14 +35,20 @@ func NewThrottle(every time.Duration, burst int, now func() time.Time) *Throttle
 	}
 }
 
-// Allow counts one more time. CodeTooManyRequests, which counts nothing, when the
-// address must wait. IPv6 addresses of one /64 count as one, for a client has at
-// least as many; so do all callers whose address is not known.
-func (t *Throttle) Allow(addr netip.Addr) error {
+// OneClient gives the same for all addresses that count as one client's: IPv6 addresses
+// of one /64, for a client has at least as many, and those that are not known.
+func OneClient(addr netip.Addr) netip.Addr {
 	addr = addr.Unmap().WithZone("")
 	if addr.Is6() {
 		addr = netip.PrefixFrom(addr, 64).Masked().Addr()
 	}
+	return addr
+}
+
+// Allow counts one more time. CodeTooManyRequests, which counts nothing, when the
+// address, as OneClient has it, must wait.
+func (t *Throttle) Allow(addr netip.Addr) error {
+	addr = OneClient(addr)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()

@@ -54,10 +54,11 @@ const (
 type Feed struct {
 	live      *Live
 	projectID string
-	floor     int64              // every line up to here was told
+	floor     int64              // every line up to here was told, and none can still come
 	told      map[int64]struct{} // lines above it that were told
 	highest   int64
-	resume    int64 // where to read on, when there was more; 0: at the floor
+	resume    int64 // how far the lines were gone through, when there was more; 0: all
+	safe      int64 // up to here no line could still come when that began
 	marks     []mark
 	counts    Counts
 	task      Task
@@ -75,14 +76,15 @@ type News struct {
 	Images []Image // that changed, as they are now; removed ones, too
 	Counts Counts  // nil: the same as before
 	Task   *Task   // the newest one, when it changed
-	// Floor resumes here: what is told again changes nothing.
+	// Floor is where to follow on from later, also when there is more: what is told
+	// again changes nothing.
 	Floor int64
 	More  bool // there is more at once
 }
 
 // Follow begins to follow a project that the caller may read. after is the floor of
-// news that he had before; 0: what changed in the last seconds is new, so that who
-// reads the lists before or after misses nothing.
+// news that he had before; negative: he had none, and what changed in the last
+// seconds is new, so that who reads the lists before or after misses nothing.
 func (l *Live) Follow(ctx context.Context, by Caller, projectID string, after int64) (*Feed, error) {
 	if err := by.Need(ScopeRead); err != nil {
 		return nil, err
@@ -90,12 +92,13 @@ func (l *Live) Follow(ctx context.Context, by Caller, projectID string, after in
 	if _, err := findProject(ctx, l.Store, by, projectID); err != nil {
 		return nil, err
 	}
-	f := &Feed{live: l, projectID: projectID, floor: after, told: map[int64]struct{}{}}
-	if after <= 0 {
-		var err error
-		if f.floor, err = l.Store.ChangesBefore(ctx, projectID, l.Now().Add(-settleTime)); err != nil {
-			return nil, err
-		}
+	safe, err := l.Store.ChangesBefore(ctx, projectID, l.Now().Add(-settleTime))
+	if err != nil {
+		return nil, err
+	}
+	f := &Feed{live: l, projectID: projectID, floor: safe, told: map[int64]struct{}{}, safe: safe}
+	if after >= 0 {
+		f.floor = min(after, safe) // a greater one was of another database
 	}
 	f.highest = f.floor
 	return f, nil
@@ -105,6 +108,9 @@ func (l *Live) Follow(ctx context.Context, by Caller, projectID string, after in
 // task in any case. While images are open the broker is made to look for them.
 func (f *Feed) News(ctx context.Context) (News, error) {
 	now := f.live.Now()
+	if f.resume == 0 {
+		f.settle(now)
+	}
 	ids, more, err := f.changed(ctx)
 	if err != nil {
 		return News{}, err
@@ -141,7 +147,7 @@ func (f *Feed) News(ctx context.Context) (News, error) {
 		news.Task, f.task = &task, task
 	}
 	f.begun = true
-	f.settle(now)
+	f.rise(now)
 	news.Floor = f.floor
 	return news, nil
 }
@@ -179,20 +185,31 @@ func (f *Feed) changed(ctx context.Context) (ids []string, more bool, err error)
 	}
 }
 
-// settle raises the floor to what was told long enough ago that no line below it can
-// still come.
+// settle finds out up to where no line can still come: what had been told long enough
+// ago.
 func (f *Feed) settle(now time.Time) {
-	f.marks = append(f.marks, mark{now, f.highest})
 	old := 0
 	for old < len(f.marks) && now.Sub(f.marks[old].at) > settleTime {
-		f.floor = max(f.floor, f.marks[old].id)
+		f.safe = max(f.safe, f.marks[old].id)
 		old++
 	}
-	if old == 0 {
-		return
-	}
 	f.marks = slices.Delete(f.marks, 0, old)
-	maps.DeleteFunc(f.told, func(id int64, _ struct{}) bool { return id <= f.floor })
+}
+
+// rise lifts the floor to what was gone through since settle said so: a line that was
+// committed late lies there no more.
+func (f *Feed) rise(now time.Time) {
+	if n := len(f.marks); f.highest > f.safe && (n == 0 || f.marks[n-1].id < f.highest) {
+		f.marks = append(f.marks, mark{now, f.highest})
+	}
+	to := f.safe
+	if f.resume != 0 {
+		to = min(to, f.resume)
+	}
+	if to > f.floor {
+		f.floor = to
+		maps.DeleteFunc(f.told, func(id int64, _ struct{}) bool { return id <= f.floor })
+	}
 }
 
 // Counts are the numbers of images when News was last called, Task the newest task

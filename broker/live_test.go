@@ -14,6 +14,7 @@ type auditStore struct {
 	counts  Counts
 	task    *Task
 	touched int
+	before  int64 // the newest line that is old
 	fail    error
 }
 
@@ -21,7 +22,9 @@ func (s *auditStore) Project(context.Context, string) (Project, error) {
 	return Project{ID: liveProject, OwnerID: "ada"}, nil
 }
 
-func (s *auditStore) ChangesBefore(context.Context, string, time.Time) (int64, error) { return 0, nil }
+func (s *auditStore) ChangesBefore(context.Context, string, time.Time) (int64, error) {
+	return s.before, nil
+}
 
 func (s *auditStore) Changes(_ context.Context, _ string, after int64, max int) ([]Change, error) {
 	slices.SortFunc(s.lines, func(a, b Change) int { return int(a.ID - b.ID) })
@@ -130,5 +133,62 @@ func TestFeed(t *testing.T) {
 		if _, err := live.Follow(t.Context(), by, liveProject, 0); err == nil {
 			t.Errorf("%s may follow", name)
 		}
+	}
+}
+
+// TestFeedInPieces: the floor rises while one catches up, so that a connection that
+// breaks costs little, and never above a line that is committed late.
+func TestFeedInPieces(t *testing.T) {
+	store := &auditStore{before: 2000}
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	live := &Live{Store: store, Now: func() time.Time { return now }}
+	by := Caller{Owner: Owner{ID: "ada"}, Key: Key{ID: "k", Scopes: []Scope{ScopeRead}}}
+	for n := range int64(3000) {
+		if n+1 != 2100 { // comes later
+			store.lines = append(store.lines, Change{n + 1, NewID(now)})
+		}
+	}
+	told := map[string]bool{}
+	next := func(feed *Feed) News {
+		news, err := feed.News(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, img := range news.Images {
+			told[img.ID] = true
+		}
+		return news
+	}
+	feed, err := live.Follow(t.Context(), by, liveProject, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for piece := range 3 {
+		if news := next(feed); !news.More || news.Floor != int64(newsMax*(piece+1)) {
+			t.Fatalf("piece %d: up to %d, more: %v", piece, news.Floor, news.More)
+		}
+	}
+	// Another goes on there, slowly: meanwhile a line comes below what he was told.
+	if feed, err = live.Follow(t.Context(), by, liveProject, newsMax*3); err != nil {
+		t.Fatal(err)
+	}
+	for more := true; more; {
+		news := next(feed)
+		if more = news.More; news.Floor > 2000 {
+			t.Fatalf("up to %d, where a line can still come", news.Floor)
+		}
+		if len(store.lines) < 3000 {
+			store.lines = append(store.lines, Change{2100, "late"})
+		}
+		now = now.Add(settleTime * 2)
+	}
+	if news := next(feed); !told["late"] || news.Floor != 3000 || len(told) != 3000 {
+		t.Errorf("%d images up to %d, the late one: %v", len(told), news.Floor, told["late"])
+	}
+	if feed, err = live.Follow(t.Context(), by, liveProject, 1<<40); err != nil {
+		t.Fatal(err)
+	}
+	if news := next(feed); len(news.Images) != newsMax {
+		t.Errorf("who has another database's number is told of %d images", len(news.Images))
 	}
 }

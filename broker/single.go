@@ -147,3 +147,37 @@ func (s *Images) File(ctx context.Context, by Caller, projectID, id string) (str
 	}
 	return url, err
 }
+
+// InvalidFile returns a URL that reads, for ten minutes, what an image was judged
+// Invalid for, so that its owner can look at it before he accepts or removes it.
+// What is Invalid is nobody else's to read: readers of a public tag get
+// CodeConflict, as everybody does when nothing came or its object was deleted or
+// overwritten since. CodeNotSupported when its bucket gives no links.
+func (s *Images) InvalidFile(ctx context.Context, by Caller, projectID, id string) (string, error) {
+	if _, err := s.open(ctx, by, ScopeRead, projectID); err != nil {
+		return "", err
+	}
+	img, err := s.one(ctx, projectID, id)
+	switch {
+	case err != nil:
+		return "", err
+	case img.State == StateRemoved:
+		return "", errNoImage(id)
+	case by.Public(), img.State != StateInvalid:
+		return "", Errorf(CodeConflict, "the image is %s; only one that is Ready is given out", img.State)
+	case img.ETag == "" || img.SweptAt != nil:
+		return "", Errorf(CodeConflict, "there is no object of this image; register it again and upload it")
+	}
+	b, ok := s.Places.now.Load().find(img.Bucket)
+	if !ok {
+		return "", Errorf(CodeUnknownBucket, "the bucket %s is not configured any more; ask the operator", img.Bucket)
+	}
+	if b.Linker == nil {
+		return "", Errorf(CodeNotSupported, "the bucket %s gives no links", b.Symbol)
+	}
+	url, err := b.Linker.Link(ctx, img.Key(), img.ETag, img.Name, linkTTL)
+	if code := CodeOf(err); code == CodeChanged || code == CodeNotFound {
+		return "", Errorf(CodeConflict, "the object in the bucket is no longer the one that was judged")
+	}
+	return url, err
+}

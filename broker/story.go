@@ -40,6 +40,17 @@ type AuditLine struct {
 	Detail    json.RawMessage
 }
 
+// Actions are all that a line of the audit can be about, by what it was done to.
+func Actions() []string {
+	return []string{
+		"image.register", "image.regrant", "image.spare", "image.copy", "image.receive", "image.start", "image.done", "image.seen",
+		"image.judge", "image.recheck", "image.expire", "image.accept", "image.remove", "image.undo", "image.sweep", "image.sweep.kept", "image.final",
+		"task.start", "task.prestart", "task.fire", "task.wait", "task.stop", "task.done", "task.failed",
+		"project.create", "project.link", "project.remove", "project.undo", "project.sweep", "project.sweep.kept", "project.final",
+		"key.create", "key.revoke", "owner.create",
+	}
+}
+
 // AuditQuery asks for part of a project's audit, newest first. Zero values ask for
 // no narrowing.
 type AuditQuery struct {
@@ -113,6 +124,9 @@ type StoryStore interface {
 	// ProjectOfStory finds the project of an image, also one whose row is gone.
 	// CodeNotFound when there never was one.
 	ProjectOfStory(ctx context.Context, imageID string) (projectID string, err error)
+	// LastLooks tells how the last look into each bucket went where there was one, by
+	// their symbols.
+	LastLooks(ctx context.Context) (map[string]BucketLook, error)
 	// Trace tells an image's whole story, in the order of time.
 	Trace(ctx context.Context, imageID string) (Trace, error)
 }

@@ -49,6 +49,7 @@ type ReceivedFile struct {
 	SHA1      SHA1
 	Seen      Seen
 	Anonymous bool
+	First     bool // of the tag, which ReserveTag keeps ProjectID for
 	Now       time.Time
 	By        Caller // the zero Caller: nobody showed a key
 }
@@ -70,10 +71,18 @@ type TagStore interface {
 	// CreateProject adds a tag and writes the audit. CodeConflict when there is one of
 	// its name.
 	CreateProject(ctx context.Context, p Project, by Caller) error
+	// ReserveTag keeps an id for a tag that comes to be with its first file. Until then
+	// nobody sees it; what is left of it at the time until goes as a removed project
+	// does, with all that lies below its prefix.
+	ReserveTag(ctx context.Context, p Project, until time.Time) error
+	// ReleaseTag forgets a tag that was reserved and has not come to be. None is no
+	// error.
+	ReleaseTag(ctx context.Context, id string) error
 	// ReceiveFile makes an image of what was put, Uploaded, with the audit and the job
-	// that judges it. kept is false when the tag has these bytes already: then the
-	// image is the one that has them, and the object serves nobody. CodeNotFound when
-	// the tag was removed meanwhile.
+	// that judges it; and of a reserved tag the tag. kept is false when the tag has
+	// these bytes already: then the image is the one that has them, and the object
+	// serves nobody. CodeNotFound when the tag was removed meanwhile, CodeConflict when
+	// a reserved one has come to be by another file.
 	ReceiveFile(ctx context.Context, f ReceivedFile) (img Image, kept bool, err error)
 }
 
@@ -96,7 +105,7 @@ type Tags struct {
 	Log    *slog.Logger
 	Now    func() time.Time
 
-	rooms tagRooms
+	rooms tagRooms // by the tags' names
 }
 
 // CheckTagName refuses names that are no good in an address or as a file's name:
@@ -128,36 +137,34 @@ const maxTagBytes = 100
 // before the first file. Repeating it is safe.
 func (s *Tags) Prepare(ctx context.Context) error {
 	for _, name := range s.Policy.Anonymous {
-		if _, err := s.anonymousTag(ctx, name); err != nil {
+		if err := s.prepare(ctx, name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// anonymousTag finds a tag that takes files of anybody; a new one is the first
-// owner's, whoever sends to it first.
-func (s *Tags) anonymousTag(ctx context.Context, name string) (Project, error) {
-	p, err := s.Store.TagByName(ctx, name)
+// prepare makes a tag that takes files of anybody, unless it is there, be it by
+// another who did so at the same moment. It is the first owner's.
+func (s *Tags) prepare(ctx context.Context, name string) error {
+	_, err := s.Store.TagByName(ctx, name)
 	if CodeOf(err) != CodeNotFound {
-		return p, err
+		return err
 	}
 	owner, err := s.Store.FirstOwner(ctx)
 	if err != nil {
-		return Project{}, err
+		return err
 	}
-	return s.create(ctx, name, owner.ID, Caller{})
+	err = s.Store.CreateProject(ctx, s.newTag(name, owner.ID), Caller{})
+	if CodeOf(err) == CodeConflict {
+		return nil
+	}
+	return err
 }
 
-// create makes a tag, or finds the one that another made at the same moment.
-func (s *Tags) create(ctx context.Context, name, ownerID string, by Caller) (Project, error) {
+func (s *Tags) newTag(name, ownerID string) Project {
 	now := s.Now()
-	p := Project{ID: NewID(now), OwnerID: ownerID, Name: name, Kind: KindFiles, Tag: name, CreatedAt: now}
-	err := s.Store.CreateProject(ctx, p, by)
-	if CodeOf(err) == CodeConflict {
-		return s.Store.TagByName(ctx, name)
-	}
-	return p, err
+	return Project{ID: NewID(now), OwnerID: ownerID, Name: name, Kind: KindFiles, Tag: name, CreatedAt: now}
 }
 
 // Reader decides who may read a tag: its owner by a key with the scope read, and

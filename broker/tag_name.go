@@ -67,11 +67,24 @@ func cutExt(name string) (stem, ext string) {
 	return name[:dot], name[dot:]
 }
 
-// NumberedName tells the nth file of a name apart: a.jpg, a (2).jpg.
+// NumberedName tells the nth file of a name apart: a.jpg, a (2).jpg. Of a name that is
+// as long as can be, the end makes room for the number.
 func NumberedName(name string, n int) string {
 	if n < 2 {
 		return name
 	}
 	stem, ext := cutExt(name)
-	return fmt.Sprintf("%s (%d)%s", stem, n, ext)
+	if len(ext) > 16 {
+		stem, ext = name, ""
+	}
+	number := fmt.Sprintf(" (%d)", n)
+	segment := name[strings.LastIndexByte(name, '/')+1:]
+	if over := len(number) + max(len(segment)-maxSegmentBytes, len(name)-maxNameBytes); over > 0 {
+		end := max(len(stem)-over, 0)
+		for end > 0 && !utf8.RuneStart(stem[end]) {
+			end--
+		}
+		stem = stem[:end]
+	}
+	return stem + number + ext
 }

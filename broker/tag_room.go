@@ -24,20 +24,21 @@ type tagSums struct {
 type tagRoom struct {
 	rooms  *tagRooms
 	sums   *tagSums
-	tag    string
+	tag    string // its name
 	quota  int64
 	held   int64 // as the store knew after done was before
 	before int64
 	mine   int64
 }
 
-// room lets an upload in that fits into the tag's quota. Its end is told by leave.
-func (s *Tags) room(ctx context.Context, projectID string, bytes int64) (*tagRoom, error) {
-	t := &tagRoom{rooms: &s.rooms, tag: projectID, quota: s.Policy.QuotaBytes}
+// room lets an upload in that fits into the quota of a tag, which may not have come to
+// be yet. Its end is told by leave.
+func (s *Tags) room(ctx context.Context, tag Project, bytes int64) (*tagRoom, error) {
+	t := &tagRoom{rooms: &s.rooms, tag: tag.Tag, quota: s.Policy.QuotaBytes}
 	t.enter()
-	held, err := s.Store.BytesOfTags(ctx, []string{projectID})
+	held, err := s.Store.BytesOfTags(ctx, []string{tag.ID})
 	if err == nil {
-		t.held = held[projectID].Held
+		t.held = held[tag.ID].Held
 		err = t.grow(bytes)
 	}
 	if err != nil {

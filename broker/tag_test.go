@@ -36,6 +36,24 @@ func TestSafeName(t *testing.T) {
 	}
 }
 
+// Names that were registered leave no room for a number.
+func TestNumberedName(t *testing.T) {
+	folders := strings.Repeat(strings.Repeat("d", 203)+"/", 5) // 1020 bytes
+	for name, want := range map[string]string{
+		"a.jpg":                          "a (2).jpg",
+		"b/.a":                           "b/.a (2)",
+		strings.Repeat("a", 255):         strings.Repeat("a", 251) + " (2)",
+		strings.Repeat("長", 83) + ".jpg": strings.Repeat("長", 82) + " (2).jpg",
+		"a." + strings.Repeat("b", 253):  "a." + strings.Repeat("b", 249) + " (2)",
+		folders + "abcd":                 folders + " (2)",
+	} {
+		got := broker.NumberedName(name, 2)
+		if got != want || broker.CheckName(name) != nil || broker.CheckName(got) != nil {
+			t.Errorf("%.40q becomes %q, want %q; %v, %v", name, got, want, broker.CheckName(name), broker.CheckName(got))
+		}
+	}
+}
+
 // Whatever is sent, the name can be kept, also with the highest number, and made safe
 // again it stays.
 func FuzzSafeName(f *testing.F) {

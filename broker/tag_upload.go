@@ -17,10 +17,11 @@ const recheckBytes = 8 << 20
 // keepTime bounds what is done after the last byte came: the client may have left.
 const keepTime = 30 * time.Second
 
-// TagIntake takes files into a tag for one caller.
+// TagIntake takes files into a tag for one caller, one after the other.
 type TagIntake struct {
 	tags      *Tags
 	project   Project
+	first     bool   // the tag comes to be with the first file
 	by        Caller // the zero Caller: nobody
 	anonymous bool
 	client    netip.Addr
@@ -35,24 +36,33 @@ type NewTagFile struct {
 }
 
 // Intake decides who may send to a tag: an owner with the scope upload to his own,
-// which comes to be where there is none, and anybody where the tag is anonymous.
+// which comes to be with its first file, and anybody where the tag is anonymous. Such a
+// one is the first owner's, whoever sends to it first.
 func (s *Tags) Intake(ctx context.Context, by Caller, client netip.Addr, name string) (*TagIntake, error) {
 	if err := CheckTagName(name); err != nil {
 		return nil, err
 	}
 	in := &TagIntake{tags: s, by: by, client: client}
 	open := s.anonymous(name)
-	var err error
-	if open {
-		in.project, err = s.anonymousTag(ctx, name)
-	} else if err = by.Need(ScopeUpload); err == nil {
-		in.project, err = s.Store.TagByName(ctx, name)
-		if CodeOf(err) == CodeNotFound {
-			if by.Key.ProjectID != "" {
-				return nil, Errorf(CodeNotAllowed, "this key is tied to the project %s and can make no tag", by.Key.ProjectID)
-			}
-			in.project, err = s.create(ctx, name, by.Owner.ID, by)
+	if !open {
+		if err := by.Need(ScopeUpload); err != nil {
+			return nil, err
 		}
+	}
+	var err error
+	in.project, err = s.Store.TagByName(ctx, name)
+	if CodeOf(err) == CodeNotFound {
+		in.first = true
+		owner := by.Owner
+		switch {
+		case open:
+			if owner, err = s.Store.FirstOwner(ctx); err != nil {
+				return nil, err
+			}
+		case by.Key.ProjectID != "":
+			return nil, Errorf(CodeNotAllowed, "this key is tied to the project %s and can make no tag", by.Key.ProjectID)
+		}
+		in.project, err = s.newTag(name, owner.ID), nil
 	}
 	if err != nil {
 		return nil, err
@@ -91,7 +101,7 @@ func (t *TagIntake) Take(ctx context.Context, f NewTagFile) (_ Image, kept bool,
 	}
 	grow := func(int64) error { return nil }
 	if t.anonymous && s.Policy.QuotaBytes > 0 {
-		room, err := s.room(ctx, t.project.ID, max(f.SizeBytes, 0))
+		room, err := s.room(ctx, t.project, max(f.SizeBytes, 0))
 		if err != nil {
 			return Image{}, false, err
 		}
@@ -100,39 +110,82 @@ func (t *TagIntake) Take(ctx context.Context, f NewTagFile) (_ Image, kept bool,
 			grow = room.grow
 		}
 	}
-
-	name, now := SafeName(f.Name), s.Now()
-	r := ReceivedFile{
-		ID: NewID(now), ProjectID: t.project.ID, Name: name, Type: typeOfSent(name, f.Type), Anonymous: t.anonymous, By: t.by,
-	}
-	filename := r.ID
-	if ext := extOf(name, r.Type); ext != "" {
-		filename += "." + ext
-	}
-	key := Image{ProjectID: t.project.ID, Filename: filename}.Key()
 	m := &meter{body: f.Body, sum: sha1.New(), most: s.Images.Limits.MaxObject, grow: grow, recheck: func() error { return hasRoom(0) }}
-	if r.Seen, err = place.Receiver.Receive(ctx, key, r.Type, f.SizeBytes, m); err != nil {
+	if !t.first {
+		return t.receive(ctx, place, f, m)
+	}
+	return t.receiveFirst(ctx, place, f, m)
+}
+
+// receive makes an image of a file in a tag that is there.
+func (t *TagIntake) receive(ctx context.Context, place Bucket, f NewTagFile, m *meter) (Image, bool, error) {
+	r, err := t.put(ctx, place, f, m)
+	if err != nil {
 		return Image{}, false, err
 	}
+	img, kept, err := t.keep(ctx, r)
+	if !kept {
+		t.discard(ctx, place, r.key())
+	}
+	return img, kept, err
+}
+
+// incoming is a file on its way to its object.
+type incoming struct {
+	ReceivedFile
+	filename string
+}
+
+func (r incoming) key() string { return Image{ProjectID: r.ProjectID, Filename: r.filename}.Key() }
+
+// newFile names the object of a file, of which nothing is known yet.
+func (t *TagIntake) newFile(f NewTagFile) incoming {
+	name := SafeName(f.Name)
+	r := incoming{ReceivedFile: ReceivedFile{
+		ID: NewID(t.tags.Now()), ProjectID: t.project.ID, Name: name, Type: typeOfSent(name, f.Type), Anonymous: t.anonymous, First: t.first, By: t.by,
+	}}
+	r.filename = r.ID
+	if ext := extOf(name, r.Type); ext != "" {
+		r.filename += "." + ext
+	}
+	return r
+}
+
+// put streams a file into the bucket.
+func (t *TagIntake) put(ctx context.Context, place Bucket, f NewTagFile, m *meter) (incoming, error) {
+	r := t.newFile(f)
+	seen, err := place.Receiver.Receive(ctx, r.key(), r.Type, f.SizeBytes, m)
+	if err != nil {
+		return incoming{}, err
+	}
+	r.Seen, r.Now = seen, t.tags.Now()
+	r.Seen.Bucket, r.Seen.ProjectID, r.Seen.Filename = place.Symbol, r.ProjectID, r.filename
+	m.sum.Sum(r.SHA1[:0])
+	return r, nil
+}
+
+// keep makes an image of what was put.
+func (t *TagIntake) keep(ctx context.Context, r incoming) (Image, bool, error) {
 	// All is there: whether the client still waits for the answer decides nothing.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
 	defer cancel()
-	r.Seen.Bucket, r.Seen.ProjectID, r.Seen.Filename, r.Now = place.Symbol, t.project.ID, filename, s.Now()
-	m.sum.Sum(r.SHA1[:0])
-	img, kept, err := s.Store.ReceiveFile(ctx, r)
-	if err == nil && kept {
-		return img, true, nil
-	}
-	// The store may have failed for want of time: a fresh one for this.
-	gone, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
-	defer cancel()
-	if discard := place.Receiver.Discard(gone, key); discard != nil && s.Log != nil {
-		s.Log.Warn("could not delete an object that serves no file; `buckets orphans --sweep` will", "bucket", place.Symbol, "key", key, "err", discard)
-	}
+	img, kept, err := t.tags.Store.ReceiveFile(ctx, r.ReceivedFile)
 	if CodeOf(err) == CodeNotFound {
 		err = errNoTag(t.project.Tag)
 	}
-	return img, false, err
+	return img, kept && err == nil, err
+}
+
+// discard removes an object that serves no file. It reports whether it is gone.
+func (t *TagIntake) discard(ctx context.Context, place Bucket, key string) bool {
+	// What came before may have failed for want of time: a fresh one for this.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
+	defer cancel()
+	err := place.Receiver.Discard(ctx, key)
+	if err != nil && t.tags.Log != nil {
+		t.tags.Log.Warn("could not delete an object that serves no file; `buckets orphans --sweep` will", "bucket", place.Symbol, "key", key, "err", err)
+	}
+	return err == nil
 }
 
 // place is the nearest bucket that takes what passes through the broker.

@@ -105,12 +105,21 @@ func (f *face) mountImages() {
 		return &link{Location: api.Absolute(ctx, url), CacheControl: "private, max-age=300"}, err
 	})
 
+	type file struct {
+		ImagePath
+		Invalid bool `query:"invalid" doc:"Of one that is Invalid instead, to look at it before it is accepted or removed. For its owner, as long as the object is there."`
+	}
 	add(f, huma.Operation{
 		OperationID: "imageFile", Method: http.MethodGet, Path: "/v1/projects/{pid}/images/{id}/file", Tags: []string{"images"},
 		Summary: "A link to an image itself", DefaultStatus: http.StatusFound,
-		Description: "Of one that is Ready, under its user's name. When its object is no longer the proven one, or it is not Ready, the answer is the code `conflict`.",
-	}, broker.ScopeRead, func(ctx context.Context, by broker.Caller, in *ImagePath) (*link, error) {
-		url, err := f.Images.File(ctx, by, in.PID, in.ID)
+		Description: "Of one that is Ready, under its user's name. When its object is no longer the proven one, or it is not Ready, the answer is the code `conflict`. " +
+			"With `invalid`, of one that is Invalid and nothing else.",
+	}, broker.ScopeRead, func(ctx context.Context, by broker.Caller, in *file) (*link, error) {
+		read := f.Images.File
+		if in.Invalid {
+			read = f.Images.InvalidFile
+		}
+		url, err := read(ctx, by, in.PID, in.ID)
 		return &link{Location: api.Absolute(ctx, url), CacheControl: "private, no-store"}, err
 	})
 }

@@ -145,6 +145,49 @@ func TestImageFile(t *testing.T) {
 	}
 }
 
+// TestInvalidFile leads an owner to what he may accept, as long as it is there.
+func TestInvalidFile(t *testing.T) {
+	f := open(t)
+	pid := f.newProject(t)
+	img := f.newImage(t, pid, "half an image")
+	path := "/v1/projects/" + pid + "/images/" + img.ID + "/file"
+	refused := func(when, path string) {
+		t.Helper()
+		if a := f.call(t, f.secret, http.MethodGet, path, nil); a.status != http.StatusConflict || a.problem(t).Code != broker.CodeConflict {
+			t.Errorf("%s: %d %s", when, a.status, a.body)
+		}
+	}
+	refused("of one that is not there", path+"?invalid=true")
+	f.bring(t, img, "half an image", broker.Reasonf(broker.ReasonTruncated, "so it is"))
+	refused("of one that is Invalid, unasked", path)
+	a := f.call(t, f.secret, http.MethodGet, path+"?invalid=true", nil)
+	if a.status != http.StatusFound || a.header.Get("Cache-Control") != "private, no-store" {
+		t.Fatalf("%d %v %s", a.status, a.header, a.body)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, a.header.Get("Location"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := f.send(t, r)
+	if got.status != http.StatusOK || string(got.body) != "half an image" || !strings.HasPrefix(got.header.Get("Content-Disposition"), "attachment") {
+		t.Errorf("%d %v %s", got.status, got.header, got.body)
+	}
+	// Readers of a public tag are not its owner.
+	stranger := broker.Caller{Owner: f.owner, Key: broker.Key{ID: "public", OwnerID: f.owner.ID, Scopes: []broker.Scope{broker.ScopeRead}, ProjectID: pid}}
+	if url, err := f.images.InvalidFile(t.Context(), stranger, pid, img.ID); !stranger.Public() || broker.CodeOf(err) != broker.CodeConflict {
+		t.Errorf("a stranger gets %q, %v", url, err)
+	}
+	other := f.newImage(t, pid, "other bytes")
+	f.bring(t, other, "other bytes")
+	refused("of one that is Ready", "/v1/projects/"+pid+"/images/"+other.ID+"/file?invalid=true")
+	f.exec(t, "UPDATE images SET swept_at = now() WHERE id = $1", img.ID)
+	refused("of one whose object was deleted", path+"?invalid=true")
+	f.remove(t, other)
+	if a := f.call(t, f.secret, http.MethodGet, "/v1/projects/"+pid+"/images/"+other.ID+"/file?invalid=true", nil); a.status != http.StatusNotFound {
+		t.Errorf("of one that was removed: %d %s", a.status, a.body)
+	}
+}
+
 // TestPlaceOfCaller: the buckets say where they are, and the answer where the caller
 // is, as far as it is known.
 func TestPlaceOfCaller(t *testing.T) {

@@ -149,6 +149,7 @@ func sampleBody(t *testing.T, o operation, imageID string) any {
 		"listAudit":       nil,
 		"traceImage":      nil,
 		"nearestBuckets":  nil,
+		"listBuckets":     nil,
 		"me":              nil,
 		"listKeys":        nil,
 		"createKey":       map[string]any{"name": "a further one", "scopes": []string{"manage"}},

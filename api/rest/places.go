@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -38,6 +39,29 @@ type Place struct {
 type Buckets struct {
 	Buckets []Bucket `json:"buckets" nullable:"false" doc:"Nearest first. Register takes the first one by itself."`
 	From    Place    `json:"from" doc:"Where you are, as far as this program knows. Where it does not, the order is the operator's."`
+}
+
+// BucketState is a bucket as its operator sees it.
+type BucketState struct {
+	Bucket
+	Rank      int         `json:"rank,omitempty" doc:"Its place in the order that you are offered, from 1 on; absent when you are not offered it."`
+	Not       []string    `json:"not_offered" nullable:"false" enum:"drained,pinned,abroad" doc:"Why you are not: it takes no new uploads, your key is pinned to other clouds, its rules do not admit your country."`
+	Countries BucketRules `json:"countries" doc:"To whom it is offered."`
+	LastLook  *time.Time  `json:"last_look,omitempty" doc:"When the broker last looked for uploads there; absent when it never did."`
+	Fault     string      `json:"fault,omitempty" doc:"Why that look failed; absent when it did not."`
+}
+
+// BucketRules are a bucket's rules of countries, by ISO 3166-1 alpha-2.
+type BucketRules struct {
+	Only    []string `json:"only" nullable:"false" doc:"Clients of these alone; empty: of all."`
+	Except  []string `json:"except" nullable:"false" doc:"Clients of these not."`
+	Enforce bool     `json:"enforce" doc:"Others are refused, too, not merely not offered it."`
+}
+
+// BucketStates are all buckets.
+type BucketStates struct {
+	Buckets []BucketState `json:"buckets" nullable:"false" doc:"Those that you are offered in their order, then the others as they are configured."`
+	From    Place         `json:"from" doc:"Where you are, as far as this program knows."`
 }
 
 // Owner is a person who has projects and keys.
@@ -76,10 +100,23 @@ func (f *face) mountPlaces() {
 		for i, b := range list {
 			out.Body.Buckets[i] = bucket(b)
 		}
-		at := f.Images.Places.Place(client)
-		out.Body.From = Place{Country: at.Country, Source: at.Source, At: (*Point)(at.At)}
-		if client.IsValid() {
-			out.Body.From.Address = client.String()
+		out.Body.From = f.placeOf(client)
+		return out, nil
+	})
+
+	type all struct{ Body BucketStates }
+	add(f, huma.Operation{
+		OperationID: "listBuckets", Method: http.MethodGet, Path: "/v1/buckets", Tags: []string{"places"},
+		Summary: "All buckets and how they do, for operators", Description: "Those too that take no new uploads, or that you are not offered.",
+	}, broker.ScopeAdmin, func(ctx context.Context, by broker.Caller, _ *struct{}) (*all, error) {
+		client := api.Client(ctx)
+		list, err := f.Images.Buckets(ctx, by, client)
+		if err != nil {
+			return nil, err
+		}
+		out := &all{Body: BucketStates{Buckets: make([]BucketState, len(list)), From: f.placeOf(client)}}
+		for i, b := range list {
+			out.Body.Buckets[i] = bucketState(b)
 		}
 		return out, nil
 	})
@@ -93,6 +130,33 @@ func (f *face) mountPlaces() {
 		out.Body.Owner.ID, out.Body.Owner.Email, out.Body.Owner.Name = by.Owner.ID, by.Owner.Email, by.Owner.Name
 		return out, nil
 	})
+}
+
+func (f *face) placeOf(client netip.Addr) Place {
+	at := f.Images.Places.Place(client)
+	out := Place{Country: at.Country, Source: at.Source, At: (*Point)(at.At)}
+	if client.IsValid() {
+		out.Address = client.String()
+	}
+	return out
+}
+
+func bucketState(b broker.BucketState) BucketState {
+	out := BucketState{Bucket: bucket(b.Bucket), Rank: b.Rank, Not: []string{}, Countries: BucketRules{
+		Only: append([]string{}, b.Countries.Only...), Except: append([]string{}, b.Countries.Except...), Enforce: b.Countries.Enforce,
+	}}
+	for _, why := range []struct {
+		so   bool
+		name string
+	}{{b.Drained, "drained"}, {b.Pinned, "pinned"}, {b.Abroad, "abroad"}} {
+		if why.so {
+			out.Not = append(out.Not, why.name)
+		}
+	}
+	if b.Look != nil {
+		out.LastLook, out.Fault = &b.Look.At, b.Look.Fault
+	}
+	return out
 }
 
 func bucket(b broker.Bucket) Bucket {

@@ -2,8 +2,8 @@ package rest
 
 import (
 	"net/http"
-	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/uploadbroker/uploadbroker/broker"
 )
@@ -17,17 +17,17 @@ func TestTags(t *testing.T) {
 	if err := f.tags.Prepare(t.Context()); err != nil { // again changes nothing
 		t.Fatal(err)
 	}
-	if _, err := f.tags.Intake(t.Context(), f.by, netip.Addr{}, "mine"); err != nil {
-		t.Fatal(err)
+	makeTag := func(name string, by broker.Caller) broker.Project {
+		t.Helper()
+		p := broker.Project{ID: broker.NewID(time.Now()), OwnerID: by.Owner.ID, Name: name, Kind: broker.KindFiles, Tag: name, CreatedAt: time.Now()}
+		if err := f.store.CreateProject(t.Context(), p, by); err != nil {
+			t.Fatal(err)
+		}
+		return p
 	}
+	p := makeTag("mine", f.by)
 	_, otherBy, otherSecret := f.newOwner(t, "grace@example.com", broker.NewKey{})
-	if _, err := f.tags.Intake(t.Context(), otherBy, netip.Addr{}, "hers"); err != nil {
-		t.Fatal(err)
-	}
-	p, err := f.store.TagByName(t.Context(), "mine")
-	if err != nil {
-		t.Fatal(err)
-	}
+	makeTag("hers", otherBy)
 	f.readyImage(t, p.ID, "a.jpg", "content")
 	_, blind := f.newKey(t, f.owner, broker.NewKey{Scopes: []broker.Scope{broker.ScopeUpload}})
 
@@ -81,9 +81,7 @@ func TestTags(t *testing.T) {
 		t.Fatal(err)
 	}
 	get("/v1/tags/mine", f.secret, http.StatusNotFound, nil)
-	if _, err := f.tags.Intake(t.Context(), f.by, netip.Addr{}, "mine"); err != nil {
-		t.Fatal(err)
-	}
+	makeTag("mine", f.by)
 	if _, err := f.projects.Undo(t.Context(), f.by, p.ID); broker.CodeOf(err) != broker.CodeConflict {
 		t.Errorf("two tags have one name: %v", err)
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 // bring puts an image's bytes into the bucket and makes it Ready.
-func (f *fixture) bring(t *testing.T, img broker.Image, content string) {
+func (f *fixture) bring(t *testing.T, img broker.Image, content string, reasons ...broker.Reason) {
 	t.Helper()
 	obj, err := f.bucket.Put(t.Context(), img.Key(), strings.NewReader(content), storage.PutOptions{SizeBytes: int64(len(content))})
 	if err != nil {
@@ -35,7 +35,7 @@ func (f *fixture) bring(t *testing.T, img broker.Image, content string) {
 	moved, err := f.store.Judge(t.Context(), postgres.Judging{
 		ValidateArgs: broker.ValidateArgs{ImageID: img.ID, Attempt: img.Attempt, ETag: obj.ETag}, Holder: "test",
 	}, broker.Verdict{
-		SHA1: img.SHA1, CRC32: crc32.ChecksumIEEE([]byte(content)), Size: int64(len(content)),
+		Reasons: reasons, SHA1: img.SHA1, CRC32: crc32.ChecksumIEEE([]byte(content)), Size: int64(len(content)),
 		Facts: broker.Facts{Type: "image/jpeg", Proof: broker.ProofFull},
 	}, time.Now())
 	if err != nil || !moved {

@@ -10,6 +10,7 @@
 package tags
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -29,15 +30,20 @@ type Options struct {
 	Log  *slog.Logger
 	// Session finds who is signed in on the page, for reading; CodeUnauthenticated when
 	// nobody is. nil: there is no page.
-	Session func(echo.Context) (broker.Caller, error)
-	Tries   *api.Throttle // of files without a key; nil: 60 a minute from an address
-	AtOnce  int           // uploads under way with a key, and as many without; 0: 32
+	Session   func(echo.Context) (broker.Caller, error)
+	Files     *Window       // of files without a key; nil: 60 in any minute from an address
+	AtOnce    int           // uploads under way with a key, and as many without; 0: 32
+	AtOnceOf  int           // those without a key from one address; 0: 8
+	Stall     time.Duration // how long a client may send nothing, or next to nothing; 0: a minute
+	FormFiles int           // files that one form may have; 0: 1000
 }
 
-// What one without a key may send.
+// What one without a key may send, from one address.
 const (
-	tryEvery = time.Second
-	triesMax = 60
+	filesMax  = 60
+	filesSpan = time.Minute
+	// atOnceOf is more than browsers and phones send at once, and leaves places to others.
+	atOnceOf = 8
 )
 
 // defaultAtOnce bounds memory: an upload in parts holds 8 MiB of it at a time.
@@ -45,19 +51,21 @@ const defaultAtOnce = 32
 
 type face struct {
 	Options
-	keyed, keyless chan struct{} // a place for each upload
+	keyed, keyless *places
 }
 
 // Mount adds the routes to a server that api.New made. The pages at /tags and
 // /tags/{tag} are package web's.
 func Mount(e *echo.Echo, o Options) {
-	if o.Tries == nil {
-		o.Tries = api.NewThrottle(tryEvery, triesMax, time.Now)
+	if o.Files == nil {
+		o.Files = NewWindow(filesMax, filesSpan, time.Now)
 	}
-	if o.AtOnce == 0 {
-		o.AtOnce = defaultAtOnce
-	}
-	f := &face{Options: o, keyed: make(chan struct{}, o.AtOnce), keyless: make(chan struct{}, o.AtOnce)}
+	o.AtOnce = cmp.Or(o.AtOnce, defaultAtOnce)
+	o.AtOnceOf = cmp.Or(o.AtOnceOf, atOnceOf)
+	o.Stall = cmp.Or(o.Stall, defaultStall)
+	o.FormFiles = cmp.Or(o.FormFiles, defaultFormFiles)
+	// All that an address may send in a minute may come at once, as phones do it.
+	f := &face{Options: o, keyed: newPlaces(o.AtOnce, 0, 0), keyless: newPlaces(o.AtOnce, o.AtOnceOf, filesMax)}
 	for _, path := range []string{"/upload/:tag", "/upload/:tag/*"} {
 		e.POST(path, f.upload)
 		e.PUT(path, f.upload)
@@ -111,7 +119,7 @@ func (f *face) zip(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		z, err := f.Tags.Zip(r.Context(), by, api.Client(r.Context()), strings.TrimSuffix(tag, suffix))
+		z, err := f.Tags.Zip(r.Context(), by, api.OneClient(api.Client(r.Context())), strings.TrimSuffix(tag, suffix))
 		if err != nil {
 			return err
 		}

@@ -2,10 +2,7 @@ package tags
 
 import (
 	"context"
-	"errors"
-	"io"
 	"mime"
-	"mime/multipart"
 	"net/http"
 	"strings"
 	"time"
@@ -25,35 +22,27 @@ type Record struct {
 	URL  string `json:"url"`
 }
 
-// Answer is of one file of a form with several: what it became, or why it did not.
-type Answer struct {
-	*Record
-	Name    string       `json:"name"`
-	Problem *api.Problem `json:"problem,omitempty"`
-}
-
-// Bounds of an upload.
-const (
-	stall         = time.Minute // how long a client may send nothing
-	waitForPlace  = time.Minute // when very many upload at once
-	maxDrainBytes = 32 << 20    // of a refused file
-	drainTime     = 10 * time.Second
-	maxFormFiles  = 1000
-	formBoundary  = "multipart/form-data"
-)
-
 // upload takes a file as the body, or files as a form.
 func (f *face) upload(c echo.Context) (err error) {
 	r := c.Request()
-	body := &pacedBody{ReadCloser: r.Body, left: r.ContentLength, control: http.NewResponseController(c.Response())}
+	body := newPacedBody(r, c.Response(), f.Stall)
 	r.Body = body
 	defer func() {
 		// Who waits to be told to go on is not told so when he is refused.
 		waits := r.Header.Get("Expect") != "" && body.set.IsZero()
 		body.end(err != nil && !waits)
 	}()
+	// Who has sent all may close his side of the connection, and net/http takes him for
+	// gone. One who is gone is known by his body, which breaks off.
+	lasting, cancel := outlive(r.Context())
+	defer cancel()
+	gone := r.Context()
+	r = r.WithContext(lasting)
 	tag, path, err := pathAfter(r, "/upload/")
 	if err != nil {
+		return err
+	}
+	if err := checkHead(c, r); err != nil {
 		return err
 	}
 	form, err := formOf(r)
@@ -73,11 +62,23 @@ func (f *face) upload(c echo.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	release, err := f.place(r.Context(), in)
+	if form == nil {
+		if err := f.count(r.Context(), in); err != nil {
+			return err
+		}
+	}
+	places := f.keyed
+	if in.Anonymous() {
+		places = f.keyless
+	}
+	place, err := places.enter(gone, api.Client(gone))
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer place.leave()
+	if in.Anonymous() {
+		body.together = &place.brought
+	}
 	if form != nil {
 		return f.uploadForm(c, in, form, name)
 	}
@@ -88,6 +89,34 @@ func (f *face) upload(c echo.Context) (err error) {
 		return err
 	}
 	return answer(c, record, kept)
+}
+
+// outlive gives what was begun a little time after its client has gone.
+func outlive(ctx context.Context) (context.Context, context.CancelFunc) {
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(outliveTime, cancel) })
+	return lasting, func() {
+		stop()
+		cancel()
+	}
+}
+
+const outliveTime = 30 * time.Second
+
+// checkHead refuses bodies that would be kept as something else than the client thinks.
+func checkHead(c echo.Context, r *http.Request) error {
+	coding := strings.TrimSpace(r.Header.Get("Content-Encoding"))
+	switch {
+	case r.Header.Get("Content-Range") != "": // RFC 9110, section 14.5
+		return api.StatusProblem(http.StatusBadRequest, "a part of a file is not taken: send the whole file, without Content-Range", nil)
+	case coding != "" && !strings.EqualFold(coding, "identity"): // section 15.5.16
+		c.Response().Header().Set("Accept-Encoding", "identity")
+		return api.StatusProblem(http.StatusUnsupportedMediaType, "the file is kept as it comes: send it without Content-Encoding", nil)
+	case r.ProtoMajor == 1 && r.ContentLength == 0 && r.Header.Get("Content-Length") == "":
+		// There is no body by HTTP's rules; old programs send one and close.
+		return api.StatusProblem(http.StatusLengthRequired, "say how long the file is by Content-Length (0 for an empty one), or send it in chunks", nil)
+	}
+	return nil
 }
 
 // intake decides who sends. Where anybody may, a bad key is as good as none.
@@ -101,32 +130,17 @@ func (f *face) intake(r *http.Request, tag string) (*broker.TagIntake, error) {
 	return in, refused
 }
 
-// place waits for one of the places for uploads under way.
-func (f *face) place(ctx context.Context, in *broker.TagIntake) (release func(), err error) {
-	places := f.keyed
-	if in.Anonymous() {
-		places = f.keyless
+// count refuses a file without a key when its address has sent very many.
+func (f *face) count(ctx context.Context, in *broker.TagIntake) error {
+	if !in.Anonymous() {
+		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, waitForPlace)
-	defer cancel()
-	select {
-	case places <- struct{}{}:
-		return func() { <-places }, nil
-	case <-ctx.Done():
-		e := broker.Errorf(broker.CodeTooManyRequests, "very many files are being sent at this moment; try again soon")
-		e.RetryAfter = 10 * time.Second
-		return nil, e
-	}
+	return f.Files.Allow(api.Client(ctx))
 }
 
 // take passes one file on.
 func (f *face) take(r *http.Request, in *broker.TagIntake, file broker.NewTagFile) (*Record, bool, error) {
 	ctx := r.Context()
-	if in.Anonymous() {
-		if err := f.Tries.Allow(api.Client(ctx)); err != nil {
-			return nil, false, err
-		}
-	}
 	file.Type, _, _ = mime.ParseMediaType(file.Type)
 	img, kept, err := in.Take(ctx, file)
 	if err != nil {
@@ -146,146 +160,26 @@ func answer(c echo.Context, record *Record, kept bool) error {
 	return c.JSON(status, record)
 }
 
-// uploadForm takes the files of a form. One is answered as if it had come alone, several
-// each in a list. name is the first one's, "" for its own.
-func (f *face) uploadForm(c echo.Context, in *broker.TagIntake, form *multipart.Reader, name string) error {
-	r := c.Request()
-	type result struct {
-		record *Record
-		kept   bool
-		name   string
-		err    error
-	}
-	var all []result
-	for {
-		part, err := form.NextRawPart() // as it is: other encodings are not for files
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return brokenForm(err)
-		}
-		own := dispositionName(part.Header.Get("Content-Disposition"))
-		if own == "" { // a field, or a file that was not chosen
-			continue
-		}
-		if len(all) == maxFormFiles {
-			return broker.Errorf(broker.CodeBatchTooLarge, "the form has more than %d files; send several forms", maxFormFiles)
-		}
-		if name == "" {
-			name = own
-		}
-		one := result{name: broker.SafeName(name)}
-		one.record, one.kept, one.err = f.take(r, in, broker.NewTagFile{
-			Name: name, Type: part.Header.Get("Content-Type"), SizeBytes: -1, Body: part,
-		})
-		all, name = append(all, one), ""
-		if r.Context().Err() != nil {
-			return r.Context().Err()
-		}
-	}
-	switch len(all) {
-	case 0:
-		return broker.Errorf(broker.CodeInvalid, "the form has no file; curl sends one by -F file=@photo.jpg")
-	case 1:
-		if all[0].err != nil {
-			return all[0].err
-		}
-		return answer(c, all[0].record, all[0].kept)
-	}
-	status, failed := http.StatusOK, 0
-	out := struct {
-		Files []Answer `json:"files"`
-	}{}
-	for _, one := range all {
-		a := Answer{Record: one.record, Name: one.name}
-		switch {
-		case one.err != nil:
-			failed++
-			a.Problem = api.NewProblem(one.err)
-			api.LogProblem(r.Context(), f.Log, a.Problem)
-		default:
-			a.Name = one.record.Name
-			if one.kept {
-				status = http.StatusCreated
-			}
-		}
-		out.Files = append(out.Files, a)
-	}
-	if failed == len(all) {
-		return all[0].err
-	}
-	if failed > 0 {
-		status = http.StatusMultiStatus
-	}
-	return c.JSON(status, out)
-}
-
-// formOf reads the head of a form; nil for any other body.
-func formOf(r *http.Request) (*multipart.Reader, error) {
-	t, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if t != formBoundary {
-		return nil, nil
-	}
-	if err != nil || params["boundary"] == "" {
-		return nil, broker.Errorf(broker.CodeInvalid, "the form does not name its boundary in Content-Type")
-	}
-	return multipart.NewReader(r.Body, params["boundary"]), nil
-}
-
-func brokenForm(err error) error {
-	var known *broker.Error
-	if errors.As(err, &known) {
-		return err
-	}
-	return &broker.Error{Code: broker.CodeInvalid, Msg: "the form broke off or is malformed; files before that place were kept, send the others again", Err: err}
-}
-
 // dispositionName is the file's name of a Content-Disposition (RFC 6266, RFC 7578),
 // with its folders.
 func dispositionName(header string) string {
 	_, params, err := mime.ParseMediaType(header)
-	if err != nil {
+	if err == nil {
+		return params["filename"]
+	}
+	// Old programs write names with spaces and other scripts without quotes.
+	const key = "filename="
+	at := strings.Index(strings.ToLower(header), key)
+	if at < 0 || at+len(key) > len(header) {
 		return ""
 	}
-	return params["filename"]
+	name := header[at+len(key):]
+	if quoted, ok := strings.CutPrefix(name, `"`); ok {
+		name, _, _ = strings.Cut(quoted, `"`)
+	} else {
+		name, _, _ = strings.Cut(name, ";")
+	}
+	return strings.TrimSpace(name)
 }
 
 func lastSegment(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
-
-// pacedBody ends an upload whose client sends nothing for long: it holds a connection
-// to a bucket, and one of the places.
-type pacedBody struct {
-	io.ReadCloser
-	control *http.ResponseController
-	set     time.Time // when the deadline was set, zero: there is none
-	left    int64     // bytes still to come; below zero: not known
-	ended   bool
-}
-
-func (b *pacedBody) Read(p []byte) (int, error) {
-	if now := time.Now(); now.Sub(b.set) > stall/10 {
-		b.set = now
-		_ = b.control.SetReadDeadline(now.Add(stall)) // a connection without deadlines waits
-	}
-	n, err := b.ReadCloser.Read(p)
-	if b.left > 0 {
-		b.left -= int64(n)
-	}
-	if err != nil || b.left == 0 {
-		// What follows may take its time: a deadline that passed would end the request.
-		b.ended = true
-		_ = b.control.SetReadDeadline(time.Time{})
-	}
-	return n, err
-}
-
-// end takes the deadline away. With drain it first reads on: many clients see an answer
-// only when their body is sent.
-func (b *pacedBody) end(drain bool) {
-	if drain && !b.ended {
-		_ = b.control.SetReadDeadline(time.Now().Add(drainTime))
-		_, _ = io.CopyN(io.Discard, b.ReadCloser, maxDrainBytes)
-	}
-	_ = b.control.SetReadDeadline(time.Time{})
-}

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/uploadbroker/uploadbroker/api"
 	"github.com/uploadbroker/uploadbroker/broker"
 )
 
@@ -135,6 +134,41 @@ func TestSeveralInOneForm(t *testing.T) {
 	}
 }
 
+// Of a form that has more files than it may the client hears which were kept, also when
+// it is long.
+func TestFormOfTooMany(t *testing.T) {
+	f := open(t, func(_ *fixture, o *Options) { o.FormFiles = 3 })
+	fields := []string{`form-data; name="note"`, "no file"}
+	for i := range 6 {
+		fields = append(fields, fmt.Sprintf(`form-data; name="f"; filename="%d.bin"`, i), fmt.Sprint(i))
+	}
+	fields[len(fields)-1] = strings.Repeat("x", maxDrainBytes+1)
+	body, contentType := form(fields...)
+	got := f.do(t, "POST", "/upload/open", "", strings.NewReader(body), "Content-Type", contentType).want(t, http.StatusMultiStatus)
+	if len(got.Files) != 4 {
+		t.Fatalf("the answer is %s", got.Text)
+	}
+	for i, file := range got.Files[:3] {
+		if file.Problem != nil || file.Name != fmt.Sprintf("%d.bin", i) || !broker.IsID(file.ID) {
+			t.Errorf("file %d is %+v", i, file)
+		}
+	}
+	if rest := got.Files[3]; rest.Name != "3.bin" || rest.ID != "" || rest.Problem == nil || rest.Problem.Code != broker.CodeBatchTooLarge ||
+		!strings.Contains(rest.Problem.Detail, "has 6") {
+		t.Errorf("the rest is %+v", rest)
+	}
+	if all := f.objects(t, "open"); len(all) != 3 {
+		t.Errorf("there are %q", all)
+	}
+	// So it is when the form is malformed from some place on.
+	body, contentType = form(`form-data; name="a"; filename="a"`, "a", `form-data; name="b"; filename="b"`, "b")
+	body = strings.Replace(body, "Content-Disposition: form-data; name=\"b\"", "no header", 1)
+	got = f.do(t, "POST", "/upload/open", "", strings.NewReader(body), "Content-Type", contentType).want(t, http.StatusMultiStatus)
+	if len(got.Files) != 2 || got.Files[0].Name != "a" || got.Files[1].Problem == nil || got.Files[1].Problem.Code != broker.CodeInvalid {
+		t.Errorf("the answer is %s", got.Text)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	f := open(t, func(f *fixture, _ *Options) { f.tags.Policy.QuotaBytes = 12 << 20 })
 	noFile, formType := form(`form-data; name="note"`, "no file")
@@ -231,7 +265,7 @@ func TestWhoMaySend(t *testing.T) {
 }
 
 func TestThrottled(t *testing.T) {
-	f := open(t, func(_ *fixture, o *Options) { o.Tries = api.NewThrottle(time.Hour, 2, time.Now) })
+	f := open(t, func(_ *fixture, o *Options) { o.Files = NewWindow(2, time.Hour, time.Now) })
 	body, contentType := form(`form-data; name="a"; filename="a.jpg"`, "a", `form-data; name="b"; filename="b.jpg"`, "b", `form-data; name="c"; filename="c.jpg"`, "c")
 	got := f.do(t, "POST", "/upload/open", "", strings.NewReader(body), "Content-Type", contentType).want(t, http.StatusMultiStatus)
 	if p := got.Files[2].Problem; p == nil || p.Code != broker.CodeTooManyRequests {
@@ -241,6 +275,15 @@ func TestThrottled(t *testing.T) {
 		t.Error("nothing says when to try again")
 	}
 	f.put(t, "/upload/open/d", f.firstKey, "d").want(t, http.StatusCreated)
+	f.do(t, "POST", "/upload/open", "", strings.NewReader(body), "Content-Type", contentType).want(t, http.StatusTooManyRequests)
+	// He is refused before he sends: nothing of the body is asked for.
+	conn := f.from(t, "127.0.0.1")
+	if _, err := io.WriteString(conn, "PUT /upload/open/a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 9000000\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if status, text := statusOf(t, conn); status != http.StatusTooManyRequests {
+		t.Errorf("the answer is %d: %s", status, text)
+	}
 	if all := f.objects(t, "open"); len(all) != 3 {
 		t.Errorf("there are %q", all)
 	}
@@ -351,6 +394,60 @@ func TestNumbersOfNames(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the names are %q, want %q", got, want)
+	}
+}
+
+// What is registered into a tag has its own name there like all others, in the list, in
+// the zip, and in the answer.
+func TestNamesOfRegistered(t *testing.T) {
+	f := open(t)
+	f.put(t, "/upload/open/a.jpg", "", "sent").want(t, http.StatusCreated)
+	by, err := f.keys.Authenticate(t.Context(), f.firstKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := f.store.TagByName(t.Context(), "open")
+	if err != nil {
+		t.Fatal(err)
+	}
+	register := func(name string, contents ...string) (names []string) {
+		t.Helper()
+		var entries []broker.Entry
+		for _, content := range contents {
+			entries = append(entries, broker.Entry{Name: name, SHA1: digest(content), SizeBytes: int64(len(content))})
+		}
+		rs, err := f.images.Register(t.Context(), by, p.ID, broker.Target{Bucket: "Local"}, entries)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rs {
+			names = append(names, r.Image.Name)
+		}
+		return names
+	}
+	got := register("a.jpg", "one", "two")
+	got = append(got, register("a.jpg", "two", "three")...) // again keeps its name
+	got = append(got, f.put(t, "/upload/open/a.jpg", "", "sent too").want(t, http.StatusCreated).Name)
+	if want := []string{"a (2).jpg", "a (3).jpg", "a (3).jpg", "a (4).jpg", "a (5).jpg"}; !slices.Equal(got, want) {
+		t.Errorf("the names are %q, want %q", got, want)
+	}
+	// Invalid and registered again, it stays the one that it was.
+	if _, err := f.store.Pool().Exec(t.Context(), "UPDATE images SET state = 'Invalid', reasons = '{expired: test}', judged_at = now() WHERE name = 'a (3).jpg'"); err != nil {
+		t.Fatal(err)
+	}
+	if again := register("a.jpg", "two"); again[0] != "a (3).jpg" {
+		t.Errorf("after it was Invalid it is %q", again[0])
+	}
+	images, err := f.store.ListImages(t.Context(), p.ID, "", broker.Page{Limit: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, img := range images {
+		if seen[img.Name] {
+			t.Errorf("%s is there twice", img.Name)
+		}
+		seen[img.Name] = true
 	}
 }
 

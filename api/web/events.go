@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -37,9 +38,10 @@ func (f *face) events(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	since, err := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64)
-	if err != nil || since < 0 {
-		since = 0
+	// A page that comes again by itself can't set the header.
+	since, err := strconv.ParseInt(cmp.Or(r.Header.Get("Last-Event-ID"), c.QueryParam("last")), 10, 64)
+	if err != nil {
+		since = -1
 	}
 	// Refused here, it is a problem document and no stream that ends at once.
 	if _, err := f.Live.Follow(r.Context(), by, pid, since); err != nil {
@@ -90,7 +92,7 @@ func (f *face) events(c echo.Context) error {
 			return nil
 		case event, ok := <-v.send:
 			if !ok {
-				return nil // too slow, or the project could not be looked at
+				return nil // the project could not be looked at
 			}
 			data = event
 		case <-alive.C:

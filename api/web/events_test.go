@@ -223,15 +223,19 @@ func TestEventsGoOn(t *testing.T) {
 	fresh := s.register(t, p.ID, "fresh", time.Now())
 	events, leave := s.follow(t, p.ID, "Cookie", cookie)
 	e := until(t, events, "the fresh one", tells(fresh.ID, "Pending"))
-	if e.id == "" || strings.Contains(e.data, old.ID) {
+	if strings.Contains(e.data, old.ID) {
 		t.Fatalf("%+v", e)
 	}
+	last := until(t, events, "where to go on", func(e event) bool { return e.id != "" }).id
 	leave()
 	missed := s.register(t, p.ID, "missed", time.Now())
-	events, _ = s.follow(t, p.ID, "Cookie", cookie, "Last-Event-ID", e.id)
-	e = until(t, events, "what was missed", tells(missed.ID, "Pending"))
-	if strings.Contains(e.data, old.ID) {
-		t.Errorf("%s", e.data)
+	byHeader, _ := s.follow(t, p.ID, "Cookie", cookie, "Last-Event-ID", last)
+	byQuery, _ := s.follow(t, p.ID+"?last="+last, "Cookie", cookie)
+	for _, events := range []<-chan event{byHeader, byQuery} {
+		e = until(t, events, "what was missed", tells(missed.ID, "Pending"))
+		if strings.Contains(e.data, old.ID) {
+			t.Errorf("%s", e.data)
+		}
 	}
 	// Far back, in many pieces.
 	var many []string

@@ -1,11 +1,10 @@
 package web
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -17,9 +16,9 @@ const (
 	pingEvery = 15 * time.Second
 	// pollFor is how long one look may take.
 	pollFor = 30 * time.Second
-	// backlog is how many events a viewer may be behind; one that is slower is sent
-	// off and comes again, with the number of the last event that he has.
-	backlog = 64
+	// backlog is how many events wait for a viewer at most. Who is slower is told the
+	// rest when he has taken half of them.
+	backlog = 32
 	// eventImages is how many images one event tells of.
 	eventImages = 200
 	// viewersMax bounds the viewers of one process: each is a connection.
@@ -47,14 +46,18 @@ type room struct {
 
 // viewer is one browser that watches.
 type viewer struct {
-	by    broker.Caller
-	base  context.Context // of his request, for the links that he is told
-	since int64           // what he knows; 0: the lists as they were a moment ago
-	send  chan []byte     // closed when he is sent off
+	by   broker.Caller
+	base context.Context // of his request, for the links that he is told
+	send chan []byte     // closed when he is sent off
 
-	// Of the poller alone.
-	feed *broker.Feed // until he has caught up with the others
+	// Of the poller alone, once he has joined.
+	since int64        // up to where he knows everything; negative: the lists as they were a moment ago
+	ahead bool         // he knows all that the others know
+	feed  *broker.Feed // while he does not
 }
+
+// takes reports whether he has read enough to be told what he missed.
+func (v *viewer) takes() bool { return len(v.send) < cap(v.send)/2 }
 
 // join lets somebody watch who may read the project.
 func (r *rooms) join(v *viewer, projectID string) error {
@@ -120,21 +123,21 @@ func (r *rooms) present(in *room) []*viewer {
 	return slices.Clone(in.viewers)
 }
 
-// tell gives an event to a viewer, or sends him off who is too slow.
-func (r *rooms) tell(in *room, v *viewer, events ...[]byte) {
+// tell gives events to a viewer, all or none: false when they are too many for one who
+// is slow.
+func (r *rooms) tell(in *room, v *viewer, events [][]byte) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !slices.Contains(in.viewers, v) {
-		return
+		return true
+	}
+	if len(events) > cap(v.send)-len(v.send) {
+		return false
 	}
 	for _, e := range events {
-		select {
-		case v.send <- e:
-		default:
-			r.drop(v, in.projectID)
-			return
-		}
+		v.send <- e // of this goroutine alone
 	}
+	return true
 }
 
 // poll looks for what is new until nobody watches.
@@ -175,12 +178,13 @@ func (r *rooms) poll(in *room) {
 	}
 }
 
-// look tells everybody what is new to him. A newcomer has a feed of his own until it
-// has told him everything; then the room's is his.
+// look tells everybody what is new to him. Who knows less than the others, as one who
+// has just come or is too slow for them, has a feed of his own until it has told him
+// everything, at his own pace: more says whether somebody waits for us, not we for him.
 func (r *rooms) look(ctx context.Context, in *room, viewers []*viewer, feed **broker.Feed) (more bool, err error) {
 	live := r.face.Live
 	if *feed == nil {
-		if *feed, err = live.Follow(ctx, viewers[0].by, in.projectID, 0); err != nil {
+		if *feed, err = live.Follow(ctx, viewers[0].by, in.projectID, -1); err != nil {
 			return false, err
 		}
 	}
@@ -188,9 +192,13 @@ func (r *rooms) look(ctx context.Context, in *room, viewers []*viewer, feed **br
 	if err != nil {
 		return false, err
 	}
+	more = news.More
 	for _, v := range viewers {
 		told := news
-		if v.since >= 0 {
+		if !v.ahead {
+			if !v.takes() {
+				continue
+			}
 			if v.feed == nil {
 				if v.feed, err = live.Follow(ctx, v.by, in.projectID, v.since); err != nil {
 					r.leave(v, in.projectID) // he may read it no more
@@ -200,37 +208,35 @@ func (r *rooms) look(ctx context.Context, in *room, viewers []*viewer, feed **br
 			if told, err = v.feed.News(ctx); err != nil {
 				return false, err
 			}
-			if !told.More {
-				v.feed, v.since = nil, -1
-			}
-			more = more || told.More
 		}
 		events, err := r.face.eventsOf(v, told)
 		if err != nil {
 			return false, err
 		}
-		r.tell(in, v, events...)
+		if !r.tell(in, v, events) {
+			v.ahead, v.feed = false, nil // he begins anew where he was
+			continue
+		}
+		v.since = told.Floor
+		if !v.ahead && told.More {
+			more = more || v.takes()
+		} else {
+			v.ahead, v.feed = true, nil
+		}
 	}
-	return more || news.More, nil
+	return more, nil
 }
 
-// eventsOf writes news as server-sent events (HTML Standard, section 9.2).
+// eventsOf writes news as server-sent events (HTML Standard, section 9.2). The last
+// one says where to go on: only behind it everything up to there was told.
 func (f *face) eventsOf(v *viewer, news broker.News) ([][]byte, error) {
 	var out [][]byte
-	add := func(name string, data any, last bool) error {
-		text, err := json.Marshal(data)
-		if err != nil {
-			return err
+	add := func(name string, data any) error {
+		text, err := json.Marshal(data) // JSON has no line ends
+		if err == nil {
+			out = append(out, fmt.Appendf(nil, "event: %s\ndata: %s\n\n", name, text))
 		}
-		var b bytes.Buffer
-		if last && news.Floor > 0 {
-			b.WriteString("id: " + strconv.FormatInt(news.Floor, 10) + "\n")
-		}
-		b.WriteString("event: " + name + "\ndata: ")
-		b.Write(text) // JSON has no line ends
-		b.WriteString("\n\n")
-		out = append(out, b.Bytes())
-		return nil
+		return err
 	}
 	for chunk := range slices.Chunk(news.Images, eventImages) {
 		list := make([]any, len(chunk))
@@ -240,8 +246,7 @@ func (f *face) eventsOf(v *viewer, news broker.News) ([][]byte, error) {
 				list[i] = map[string]string{"id": img.ID, "state": string(img.State)}
 			}
 		}
-		// Only behind the last of them everything up to the floor was told.
-		if err := add("images", list, !news.More); err != nil {
+		if err := add("images", list); err != nil {
 			return nil, err
 		}
 	}
@@ -250,14 +255,17 @@ func (f *face) eventsOf(v *viewer, news broker.News) ([][]byte, error) {
 		for _, s := range []broker.State{broker.StatePending, broker.StateUploading, broker.StateUploaded, broker.StateReady, broker.StateInvalid} {
 			counts[string(s)] = news.Counts[s]
 		}
-		if err := add("counts", counts, false); err != nil {
+		if err := add("counts", counts); err != nil {
 			return nil, err
 		}
 	}
 	if news.Task != nil {
-		if err := add("task", f.Task(v.base, *news.Task), false); err != nil {
+		if err := add("task", f.Task(v.base, *news.Task)); err != nil {
 			return nil, err
 		}
+	}
+	if n := len(out) - 1; n >= 0 {
+		out[n] = append(fmt.Appendf(nil, "id: %d\n", news.Floor), out[n]...)
 	}
 	return out, nil
 }

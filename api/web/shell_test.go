@@ -96,6 +96,7 @@ func TestTagPages(t *testing.T) {
 		{"anybody", "GET", "/projects/" + open.ID + "/tasks", "", 401}, {"anybody", "DELETE", "/projects/" + open.ID, "", 401},
 		{"another owner, who may not manage", "DELETE", "/projects/" + open.ID, his, 403},
 		{"anybody", "POST", "/projects/" + open.ID + "/zip/link", "", 401},
+		{"anybody", "GET", "/projects/" + open.ID + "/zip", "", 401}, {"another owner", "GET", "/projects/" + open.ID + "/zip", his, 404},
 		{"anybody", "GET", "/projects/" + hidden.ID + "/images", "", 401}, {"another owner", "GET", "/projects/" + hidden.ID + "/images", his, 404},
 		{"its owner", "GET", "/projects/" + hidden.ID + "/images", mine, 200}, {"anybody", "GET", "/tags/hidden", "", 401},
 		{"anybody", "GET", "/projects", "", 401}, {"anybody", "GET", "/me", "", 401}, {"anybody", "GET", "/keys", "", 401},

@@ -120,7 +120,9 @@ func modulesOf(all map[string]func() (*file, error), page, lang string) []string
 	names := []string{"app/main.js", "app/api.js", "app/i18n.js", "app/ui.js", "app/views/" + page + ".js"}
 	for name := range all {
 		gallery := (page == "project" || page == "tag") && (path.Dir(name) == "app/gallery" || name == "app/live.js")
-		if path.Dir(name) == "app/lang/"+lang || gallery {
+		// The worker's file comes with the worker.
+		uploader := page == "project" && name != "uploadbroker-sha1.js" && (name == "app/views/upload.js" || strings.HasPrefix(name, "uploadbroker"))
+		if path.Dir(name) == "app/lang/"+lang || gallery || uploader {
 			names = append(names, name)
 		}
 	}

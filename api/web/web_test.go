@@ -68,7 +68,10 @@ func openThrottled(t *testing.T, tries *api.Throttle, change ...func(*api.Option
 	images := &broker.Images{Store: store, Places: places, Now: time.Now, Limits: broker.Limits{MaxBatch: 10, MaxObject: 1 << 20}}
 	s.tasks = &broker.Tasks{Store: store, Engine: engine{}, Places: places, Log: log, Now: time.Now}
 	tags := &broker.Tags{Store: store, Images: images, Policy: broker.TagPolicy{Public: []string{"open"}}, Log: log, Now: time.Now}
-	rest.Mount(e, rest.Options{Projects: s.projects, Images: images, Tasks: s.tasks, Keys: s.keys, Tags: tags, Log: log, Version: "test"})
+	rest.Mount(e, rest.Options{
+		Projects: s.projects, Images: images, Zips: &broker.Zips{Store: store, Now: time.Now}, Tasks: s.tasks, Keys: s.keys, Tags: tags,
+		Log: log, Version: "test",
+	})
 	s.ended = make(chan struct{})
 	web.Mount(e, web.Options{
 		Keys: s.keys, Projects: s.projects, Places: places, Live: &broker.Live{Store: store, Now: time.Now}, Log: log, Tries: tries,

@@ -60,7 +60,7 @@ func (s *Store) CreateKey(ctx context.Context, k broker.Key, hash [32]byte) (id 
 			return err
 		}
 		return audit(ctx, q, k.CreatedAt, "key.create", broker.Caller{Owner: broker.Owner{ID: k.OwnerID}}, k.ProjectID, "",
-			map[string]any{"key": id, "scopes": k.Scopes, "clouds": k.Clouds})
+			map[string]any{"key": id, "name": k.Name, "hint": k.Hint, "scopes": k.Scopes, "clouds": k.Clouds})
 	})
 	return id, err
 }
@@ -105,7 +105,7 @@ func (s *Store) RevokeKey(ctx context.Context, idPrefix string, now time.Time) (
 			return err
 		}
 		return audit(ctx, q, now, "key.revoke", broker.Caller{Owner: broker.Owner{ID: key.OwnerID}}, key.ProjectID, "",
-			map[string]any{"key": key.ID})
+			map[string]any{"key": key.ID, "name": key.Name, "hint": key.Hint})
 	})
 	return key, err
 }

@@ -120,8 +120,19 @@ func (s *Store) registerMissing(ctx context.Context, b broker.RegisterBatch, mis
 	var rows []sqlc.RegisterImagesRow
 	err := s.inTx(ctx, func(tx pgx.Tx, q *sqlc.Queries) error {
 		return granting(ctx, q, b, func() (err error) {
-			if rows, err = q.RegisterImages(ctx, p); err != nil || b.FetchURL == "" {
+			if p.Tagged, err = q.IsTag(ctx, b.ProjectID); err != nil {
 				return err
+			}
+			if rows, err = q.RegisterImages(ctx, p); err != nil {
+				return err
+			}
+			if p.Tagged {
+				if err := tellApart(ctx, q, rows, p.Ids); err != nil {
+					return err
+				}
+			}
+			if b.FetchURL == "" {
+				return nil
 			}
 			return s.insertFetches(ctx, tx, b, rows)
 		})

@@ -72,6 +72,16 @@ func actor(ownerID, email, keyID, hint, name string, detail []byte) broker.Actor
 	return who
 }
 
+// LastLooks implements broker.StoryStore.
+func (s *Store) LastLooks(ctx context.Context) (map[string]broker.BucketLook, error) {
+	rows, err := s.q.LastLooks(ctx)
+	looks := make(map[string]broker.BucketLook, len(rows))
+	for _, r := range rows {
+		looks[r.Bucket] = broker.BucketLook{At: r.LookedAt, Fault: broker.PlainCause(r.Fault)}
+	}
+	return looks, wrap(err)
+}
+
 // Trace implements broker.StoryStore. All is read at one moment.
 func (s *Store) Trace(ctx context.Context, imageID string) (broker.Trace, error) {
 	var t broker.Trace

@@ -178,7 +178,7 @@ func TestAuditOutlivesAll(t *testing.T) {
 	ctx := t.Context()
 	p := f.newProject(t)
 	keys := &broker.Keys{Store: f.Store, Now: time.Now}
-	tied, _, err := keys.Create(ctx, f.owner, broker.NewKey{ProjectID: p.ID})
+	tied, secret, err := keys.Create(ctx, f.owner, broker.NewKey{Name: "drone", ProjectID: p.ID})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,6 +222,13 @@ func TestAuditOutlivesAll(t *testing.T) {
 		acts = append(acts, fmt.Sprintf("%s by %s %s", l.Action, l.Who.Kind, l.Who.KeyHint))
 		if l.ImageName != "" {
 			t.Errorf("a name of an image that is gone: %+v", l)
+		}
+		if !strings.HasPrefix(l.Action, "key.") {
+			continue
+		}
+		var which struct{ Key, Name, Hint string }
+		if err := json.Unmarshal(l.Detail, &which); err != nil || which.Key != tied.ID || which.Name != "drone" || which.Hint != tied.Hint || strings.Contains(string(l.Detail), secret) {
+			t.Errorf("%s does not tell which key: %s", l.Action, l.Detail)
 		}
 	}
 	owner, program := " by owner "+f.by.Key.Hint, " by program "

@@ -1,8 +1,12 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -42,6 +46,30 @@ func (s *Store) FirstOwner(ctx context.Context) (broker.Owner, error) {
 	return toOwner(r), wrap(err)
 }
 
+// ReserveTag implements broker.TagStore.
+func (s *Store) ReserveTag(ctx context.Context, p broker.Project, until time.Time) error {
+	return wrap(s.q.ReserveTag(ctx, sqlc.ReserveTagParams{
+		ID: p.ID, OwnerID: p.OwnerID, Name: p.Name, Tag: p.Tag, Now: p.CreatedAt, Until: until,
+	}))
+}
+
+// ReleaseTag implements broker.TagStore.
+func (s *Store) ReleaseTag(ctx context.Context, id string) error {
+	return wrap(s.q.ReleaseTag(ctx, id))
+}
+
+// makeTag makes the tag that was reserved for its first file.
+func makeTag(ctx context.Context, q *sqlc.Queries, f broker.ReceivedFile) error {
+	p, err := q.MakeReservedTag(ctx, f.ProjectID)
+	if isViolation(err, indexTag) {
+		return broker.Errorf(broker.CodeConflict, "another file has made the tag meanwhile; send this one again")
+	}
+	if err != nil {
+		return err
+	}
+	return audit(ctx, q, f.Now, "project.create", f.By, p.ID, "", map[string]any{"name": p.Name, "kind": p.Kind})
+}
+
 // errTwin says that another upload made an image of the same bytes at this moment.
 var errTwin = errors.New("the same bytes came twice at the same moment")
 
@@ -49,6 +77,11 @@ var errTwin = errors.New("the same bytes came twice at the same moment")
 func (s *Store) ReceiveFile(ctx context.Context, f broker.ReceivedFile) (img broker.Image, kept bool, err error) {
 	for range retriesOfTx {
 		err = s.inTx(ctx, func(tx pgx.Tx, q *sqlc.Queries) error {
+			if f.First {
+				if err := makeTag(ctx, q, f); err != nil {
+					return err
+				}
+			}
 			row, isNew, err := receive(ctx, q, f)
 			if err != nil {
 				return err
@@ -137,4 +170,35 @@ func takeName(ctx context.Context, q *sqlc.Queries, projectID, name string) (str
 			return numbered, err
 		}
 	}
+}
+
+// tellApart names images that were registered into a tag as if they had been sent to it.
+// ids are those of new ones, in the order of their registration; the others have their
+// names.
+func tellApart(ctx context.Context, q *sqlc.Queries, rows []sqlc.RegisterImagesRow, ids []string) error {
+	at := make(map[string]int, len(ids))
+	for i, id := range ids {
+		at[id] = i
+	}
+	var fresh []*sqlc.RegisterImagesRow
+	for i := range rows {
+		if _, ok := at[rows[i].ID]; ok {
+			fresh = append(fresh, &rows[i])
+		}
+	}
+	// By name first, so that two batches can't wait for each other's.
+	slices.SortFunc(fresh, func(a, b *sqlc.RegisterImagesRow) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), at[a.ID]-at[b.ID])
+	})
+	for _, r := range fresh {
+		name, err := takeName(ctx, q, r.ProjectID, r.Name)
+		if err == nil && name != r.Name {
+			err = q.NameImage(ctx, sqlc.NameImageParams{ID: r.ID, Name: name})
+		}
+		if err != nil {
+			return err
+		}
+		r.Name = name
+	}
+	return nil
 }

@@ -154,7 +154,7 @@ func TestBrowserWords(t *testing.T) {
 		other, ok := zh[key]
 		if !ok {
 			t.Errorf("%s is not there in Chinese", key)
-		} else if a, b := places(text), places(other); !slices.Equal(a, b) {
+		} else if a, b := places(text), places(other); !slices.Equal(a, b) && !strings.HasPrefix(key, "problem.") { // whose {detail} is English
 			t.Errorf("%s has the places %v in English, and %v in Chinese", key, a, b)
 		}
 	}

@@ -50,6 +50,12 @@ func (b *browserPage) until(what string, ok func() bool) {
 	}
 }
 
+// block keeps the page from reaching addresses; without any, from none.
+func (b *browserPage) block(patterns ...string) {
+	b.t.Helper()
+	b.do(network.SetBlockedURLs(append([]string{}, patterns...)))
+}
+
 // press presses keys where the keyboard is.
 func (b *browserPage) press(keys string) {
 	b.t.Helper()
@@ -145,23 +151,30 @@ func TestBrowserGallery(t *testing.T) {
 		t.Errorf("of a text it offers %q", text)
 	}
 	b.press(kb.ArrowLeft)
-	b.wait("the one before", "document.querySelector('.large h2').innerText === 'cut.jpg'")
+	b.wait("the one before", "document.querySelector('.large h2').title === 'cut.jpg'")
+	// What there is of it is seen before anybody decides, here its upper half.
+	b.wait("the damaged picture", "document.querySelector('.large-shot > img')?.naturalWidth === 640 && !document.querySelector('.large-shot .blank')")
+	if href := b.attribute(".large-actions a[download]", "href"); !strings.HasSuffix(href, "/file?invalid=true") {
+		t.Errorf("a damaged one is downloaded from %q", href)
+	}
 	b.shots("gallery-large-invalid")
 	b.clickText(".large-actions button", "Keep it as it is")
 	b.wait("the question", "document.querySelector('dialog.sheet[open]')")
 	b.shot("gallery-accept")
 	b.clickText(".sheet-actions button", "Keep it as it is")
 	b.until("the acceptance", func() bool { return s.imageStates(pid, "")["cut.jpg"] == "Ready accepted" })
-	b.wait("the list without it", "document.querySelector('.large h2').innerText === 'text.jpg'")
+	b.wait("the list without it", "document.querySelector('.large h2').title === 'text.jpg'")
 	b.press(kb.Escape)
 	b.wait("the end of the large view", "!document.querySelector('dialog[open]')")
 
 	// Away and back.
 	b.sift("all")
+	b.keys()
 	b.look("100MEDIA/DJI_6.JPG")
+	b.picture("100MEDIA/DJI_6.JPG")
 	b.press(kb.Delete)
 	b.until("the removal", func() bool { return s.imageStates(pid, "Removed")["100MEDIA/DJI_6.JPG"] == "Removed" })
-	b.wait("its neighbour", "document.querySelector('.large h2').innerText === '100MEDIA/DJI_7.JPG'")
+	b.wait("its neighbour", "document.querySelector('.large h2').title === '100MEDIA/DJI_7.JPG'")
 	b.clickText(".toast button", "Undo")
 	b.until("it to be back", func() bool { return s.imageStates(pid, "")["100MEDIA/DJI_6.JPG"] == "Ready" })
 	b.press(kb.Escape)
@@ -172,6 +185,7 @@ func TestBrowserGallery(t *testing.T) {
 
 	// One that is deleted is found again without the message.
 	b.press(kb.Enter)
+	b.picture("100MEDIA/DJI_8.JPG")
 	b.clickText(".large-actions button", "Delete")
 	b.press(kb.Escape)
 	b.until("the removal", func() bool { return len(s.imageStates(pid, "Removed")) == 1 })
@@ -225,11 +239,11 @@ func TestBrowserGallery(t *testing.T) {
 
 	// A server that does not answer is told, and asked again.
 	b.allow("ERR_BLOCKED_BY_CLIENT")
-	b.do(network.SetBlockedURLs([]string{"*/images?*"}))
+	b.block("*/images?*")
 	b.open(s.url + "/projects/" + pid)
 	b.wait("the error", "document.querySelector('.empty.bad')")
 	b.shots("gallery-error")
-	b.do(network.SetBlockedURLs([]string{}))
+	b.block()
 	b.clickText(".empty.bad button", "Try again")
 	b.wait("all of them", "document.querySelectorAll('.cell').length === 10 && !document.querySelector('.empty.bad')")
 
@@ -238,9 +252,46 @@ func TestBrowserGallery(t *testing.T) {
 	b.wait("Chinese words", "document.documentElement?.lang === 'zh' && document.querySelector('.sift')?.innerText.startsWith('全部')")
 	b.shots("gallery-zh")
 
-	// Who is signed out elsewhere is told, and sees nothing new.
+	// Who is signed out elsewhere is led to sign in again, and back here.
+	b.allow("401")
 	b.js("fetch('/sign-out', {method: 'POST'}).then((r) => r.ok)", nil)
-	b.wait("the end of the session to be told", "document.querySelector('#app > p[role=status] a')")
+	b.wait("the end of the session to be told", fmt.Sprintf("location.pathname === '/sign-in' && new URLSearchParams(location.search).get('next') === '/projects/%s'", pid))
+}
+
+// keys walks through nine images in rows of five: the two last ones and four above
+// are there, of whichever size the screen is.
+func (b *browserPage) keys() {
+	b.t.Helper()
+	b.size(desktopWidth, desktopHeight)
+	at := func(key, name string) {
+		b.t.Helper()
+		b.press(key)
+		b.wait("the keyboard on "+name, fmt.Sprintf("document.activeElement.title === %q", name))
+	}
+	b.js("document.querySelector('.cell').focus()", nil)
+	at(kb.End, "text.jpg")
+	at(kb.Home, "100MEDIA/DJI_5.JPG")
+	at(kb.ArrowRight, "100MEDIA/DJI_6.JPG")
+	at(kb.ArrowUp, "100MEDIA/DJI_6.JPG") // there is no row above
+	at(kb.ArrowDown, "100MEDIA/DJI_11.JPG")
+	at(kb.ArrowDown, "100MEDIA/DJI_11.JPG")
+	at(kb.PageUp, "100MEDIA/DJI_6.JPG")
+	at(kb.PageDown, "100MEDIA/DJI_11.JPG")
+	at(kb.ArrowRight, "cut.jpg")
+	at(kb.ArrowLeft, "100MEDIA/DJI_11.JPG")
+	b.press(kb.Enter)
+	b.wait("the large view", "document.querySelector('dialog.large[open] h2')?.title === '100MEDIA/DJI_11.JPG'")
+	b.press(kb.ArrowRight)
+	b.wait("the next one", "document.querySelector('dialog.large[open] h2')?.title === 'cut.jpg'")
+	b.press(kb.Escape)
+	b.wait("the keyboard where one was", "!document.querySelector('dialog') && document.activeElement.title === 'cut.jpg'")
+	// Deleted in the grid, its neighbour has the keyboard, and it can be taken back.
+	at(kb.ArrowLeft, "100MEDIA/DJI_11.JPG")
+	at(kb.Delete, "cut.jpg")
+	b.wait("one less", "document.activeElement.closest('li')?.ariaPosInSet === '7' && document.activeElement.closest('li').ariaSetSize === '8'")
+	b.clickText(".toast button", "Undo")
+	b.wait("all of them", "document.querySelectorAll('.cell').length === 9")
+	b.wait("the true places", "[...document.querySelectorAll('.grid > li')].every((li, i) => li.ariaPosInSet === String(i + 1) && li.ariaSetSize === '9')")
 }
 
 // look opens the large view of an image in sight.
@@ -250,6 +301,12 @@ func (b *browserPage) look(name string) {
 	b.wait(name, find)
 	b.js(find+".click()", nil) // a message may lie above it
 	b.wait("the large view", "document.querySelector('dialog.large[open]')")
+}
+
+// picture waits until the large view shows an image itself, or what there is of it.
+func (b *browserPage) picture(name string) {
+	b.t.Helper()
+	b.wait("the picture of "+name, fmt.Sprintf("document.querySelector('.large-shot > img')?.alt === %q", name))
 }
 
 // clickText presses the first element that a selector finds and that has a text in it.
@@ -303,6 +360,7 @@ func TestBrowserTwentyThousand(t *testing.T) {
 	b.js("scrollTo(0, document.documentElement.scrollHeight)", nil)
 	b.wait("the last one", "document.querySelector(`.cell[title='120MEDIA/DJI_0000.JPG']`)")
 	most("at the end")
+	b.allow("409.*/file.invalid=true") // there is no object
 	b.look("120MEDIA/DJI_0000.JPG")
 	b.wait("the place", "document.querySelector('.large .place').innerText === '20,000 of 20,000'")
 	b.press(kb.Escape)
@@ -317,8 +375,21 @@ func TestBrowserTwentyThousand(t *testing.T) {
 	}
 	b.click(".gallery-tools > button") // the other way round
 	b.wait("the largest first", "!['100MEDIA/DJI_0001.JPG', ''].includes(document.querySelector('.cell').title)")
+	b.wait("the places in that order", "document.querySelector('.grid > li').ariaPosInSet === '1' && [...document.querySelectorAll('.grid > li')].every((li, i) => li.ariaPosInSet === String(i + 1))")
 	b.sift("Invalid")
 	b.wait("the Invalid ones", "document.querySelector('.gallery-line').innerText === '200 of 20,000'")
+	b.wait("their number", "[...document.querySelectorAll('.grid > li')].every((li, i) => li.ariaPosInSet === String(i + 1) && li.ariaSetSize === '200')")
+	// Whatever had the keyboard once, Tab leads to what is seen.
+	b.wait("one stop", "document.querySelectorAll('.cell[tabindex=\"0\"]').length === 1")
+	// All that a filter shows, away and back.
+	b.click(".gallery-tools button[aria-label='Select several']")
+	b.clickText(".pick-bar button", "All 200")
+	b.shots("twenty-thousand-picked")
+	b.click(".pick-bar [data-act=delete]")
+	b.wait("the message", "[...document.querySelectorAll('.toast')].some((e) => e.innerText.includes('200 files are deleted.'))")
+	b.wait("nothing that fits", "document.querySelector('.gallery-body .empty') && document.activeElement.dataset.state === 'Invalid'")
+	b.clickText(".toast button", "Undo")
+	b.wait("them again", "document.querySelector('.gallery-line').innerText === '200 of 20,000'")
 	b.open(s.url + "/projects/" + pid + "?view=map")
 	b.wait("all of them", "document.querySelector('.gallery-line')?.innerText.startsWith('20,000 files')")
 	if label := "Where 20,000 images were taken"; !strings.Contains(b.attribute(".plot canvas", "aria-label"), label) {

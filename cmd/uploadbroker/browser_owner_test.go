@@ -112,14 +112,45 @@ func TestBrowserOwner(t *testing.T) {
 		b.shots("zh-" + strings.ReplaceAll(path[:4], "/", ""))
 	}
 
-	// A session that ended says so, and how to go on.
+	// A session that ended leads to sign in again, and back.
 	b.allow("401")
 	b.do(setCookie(w.url, "uploadbroker", "nonsense"))
-	b.js("import('/static/app/api.js').then(m => m.api.get('/me')).catch(e => e.status)", new(int))
+	b.js("import('/static/app/api.js').then(m => { m.api.get('/me').catch(() => {}); return 0; })", new(int))
+	b.wait("the way back", "location.pathname === '/sign-in' && location.search === '?next=%2Fprojects%2F"+pid+"'")
 	b.open(w.url + "/keys")
 	b.wait("the sign-in page", "location.pathname === '/sign-in' && location.search === '?next=%2Fkeys'")
 	b.shots("sign-in")
 	b.open(w.url + "/projects/nothing")
+}
+
+// TestBrowserTaskStates: a reconstruction under way and one that failed, as an engine
+// brings them about too quickly or never.
+func TestBrowserTaskStates(t *testing.T) {
+	needBrowser(t)
+	s := start(t, dataFolder(t))
+	b := newBrowser(t)
+	b.open(s.url + "/sign-in")
+	show := func(task string) {
+		t.Helper()
+		b.js(`import("/static/app/views/task.js").then(({mountTask}) => {
+			const panels = document.createElement("div");
+			panels.className = "panels";
+			document.querySelector("main").replaceChildren(panels);
+			document.querySelector("main").className = "";
+			const task = Object.assign({ id: "1", type: "Native", images: 1234, bytes: 5e9, results: [], created_at: "2026-11-01T09:00:00Z", started_at: "2026-11-01T09:01:00Z" }, `+task+`);
+			return mountTask(panels, { api: { get: async () => ({ tasks: [task] }) }, pid: "p", project: { counts: { Ready: 1234 } } });
+		})`, nil)
+	}
+	show(`{ state: "Processing", stage: "running", progress: 41.7 }`)
+	if text := b.text(".task"); !strings.Contains(text, "41 %") || !strings.Contains(text, "the engine is at work · 1,234 images · 5 GB") {
+		t.Errorf("one under way reads %q", text)
+	}
+	b.shots("task-running")
+	show(`{ state: "Failed", progress: 12, ended_at: "2026-11-01T10:01:00Z", cause: "the engine failed: not enough memory for 1,234 images", fault: { number: 7, name: "ENGINE_FAILED" } }`)
+	if text := b.text(".task .error"); !strings.Contains(text, "not enough memory") {
+		t.Errorf("one that failed reads %q", text)
+	}
+	b.shots("task-failed")
 }
 
 // with is the server for another key's holder.

@@ -170,3 +170,70 @@ func TestBrowserManyFiles(t *testing.T) {
 		t.Errorf("the project answers %d", code)
 	}
 }
+
+// TestBrowserUploadRefused: why a file or all of them can't be uploaded is told in the
+// person's language, and how to go on.
+func TestBrowserUploadRefused(t *testing.T) {
+	needBrowser(t)
+	s := start(t, dataFolder(t))
+	pid := newProject(t, s, "recon")
+	b := newBrowser(t)
+	printed, err := command(t, nil, "keys", "create", "--owner", "owner@localhost", "--scopes", "read", "--data-dir", s.data).Output()
+	if err != nil {
+		t.Fatalf("keys create: %v", err)
+	}
+	b.signIn(s.with(strings.TrimSpace(string(printed))))
+	b.open(s.url + "/projects/" + pid)
+	for lang, want := range map[string]string{"en": "may look at this, and not upload to it", "zh": "只能查看，不能上传"} {
+		b.do(setCookie(s.url, "lang", lang))
+		b.open(s.url + "/projects/" + pid)
+		b.wait("the page", "document.querySelector('.upload-not')")
+		if got := b.text(".upload-not"); !strings.Contains(got, want) {
+			t.Errorf("without the right to upload it says %q", got)
+		}
+		var zones int
+		if b.js("document.querySelectorAll('.upload-zone').length", &zones); zones > 0 {
+			t.Error("there is a place for files although none may be uploaded")
+		}
+	}
+
+	b.allow("beforeunload|Dialog|dialog")
+	b.open(s.url + "/sign-in")
+	b.signIn(s)
+	for lang, want := range map[string][]string{
+		"en": {"too_large: Too large: 7 bytes", "insufficient_storage: There is no room", "invalid_name: This name can't be kept", "no_bucket: No bucket takes files", "AccessDenied: The bucket refuses it: 7 bytes"},
+		"zh": {"too_large: 文件过大", "insufficient_storage: 存储空间不足", "invalid_name: 文件名不可用", "no_bucket: 没有可用的存储桶", "AccessDenied: 存储桶拒绝了该文件"},
+	} {
+		b.do(setCookie(s.url, "lang", lang))
+		b.openProject(s, pid)
+		b.js(fakeAnswers, nil)
+		b.js(`(() => {
+			const real = fetch;
+			window.fetch = async (url, init) => {
+				if (!String(url).endsWith('/images/register') || fakes.register?.length) return real(url, init);
+				const results = JSON.parse(init.body).images.map((i) => ({ status: 'problem', problem: { code: i.name.split('.')[0], detail: '7 bytes' } }));
+				return new Response(JSON.stringify({ results }));
+			};
+			fakes.register = [401];
+			uploader.add(['too_large', 'insufficient_storage', 'invalid_name', 'no_bucket', 'AccessDenied']
+				.map((name) => ({ name: name + '.jpg', file: new File([name], name + '.jpg') })));
+			return 1;
+		})()`, nil)
+		b.wait("to be told to sign in", "document.querySelector('.upload-trouble a')?.checkVisibility()")
+		b.shots("upload-signed-out-" + lang)
+		b.click(".upload-buttons button:last-child")
+		b.wait("every file to fail", "settled.length === 1 && document.querySelectorAll('.upload-row[data-state=failed]').length === 5")
+		b.wait("the trouble to be over", "!document.querySelector('.upload-trouble').checkVisibility()")
+		var notes []string
+		b.js("[...document.querySelectorAll('.upload-row')].map((r) => r.querySelector('.upload-name').title.split('.')[0] + ': ' + r.querySelector('.upload-note').textContent)", &notes)
+		slices.Sort(notes)
+		slices.Sort(want)
+		for i := range want {
+			if i >= len(notes) || !strings.HasPrefix(notes[i], want[i]) {
+				t.Errorf("in %s it says %q", lang, notes)
+				break
+			}
+		}
+		b.shots("upload-refused-" + lang)
+	}
+}

@@ -111,11 +111,14 @@ func (a *app) dataFlag() string {
 // greetLAN lists the addresses by which others get here, each with a code to
 // photograph.
 func (a *app) greetLAN(b *strings.Builder, addr net.Addr) {
-	_, port, err := net.SplitHostPort(addr.String())
+	host, port, err := net.SplitHostPort(addr.String())
 	if err != nil {
 		return
 	}
 	addrs := lanAddrs()
+	if ip, err := netip.ParseAddr(host); err == nil && !ip.IsUnspecified() {
+		addrs = []netip.Addr{ip}
+	}
 	if len(addrs) == 0 {
 		fmt.Fprintln(b, "\nThis machine has no address in a LAN.")
 		return
@@ -132,6 +135,20 @@ func (a *app) greetLAN(b *strings.Builder, addr net.Addr) {
 		})
 		fmt.Fprintf(b, "\n  curl -T photo.jpg %s/upload/%s/\n", url, lanTag)
 	}
+}
+
+// lanListen is an address that others in the LAN can reach: all of this machine's,
+// unless the operator named one that is not the loopback.
+func lanListen(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen // which is refused with words of its own
+	}
+	ip, err := netip.ParseAddr(host)
+	if host == "" || host == "localhost" || err == nil && ip.IsLoopback() {
+		return ":" + port
+	}
+	return listen
 }
 
 // lanAddrs are this machine's addresses, loopback and link-local left out.

@@ -53,10 +53,7 @@ func (s *serveCmd) Run(ctx context.Context, io stdio) error {
 				c.Listen = s.Listen
 			}
 			if s.LAN {
-				_, port, err := net.SplitHostPort(c.Listen)
-				if err == nil {
-					c.Listen = ":" + port
-				}
+				c.Listen = lanListen(c.Listen)
 				c.Tags.addLAN()
 			}
 			c.drives = true

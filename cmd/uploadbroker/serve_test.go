@@ -304,3 +304,16 @@ func TestFromAnotherHostName(t *testing.T) {
 		return img.State == "Ready"
 	})
 }
+
+// TestLANListen: --lan opens the loopback's port to all interfaces, and heeds an
+// address that was named.
+func TestLANListen(t *testing.T) {
+	for listen, want := range map[string]string{
+		"127.0.0.1:8080": ":8080", "localhost:8080": ":8080", "[::1]:1": ":1", ":8080": ":8080",
+		"192.168.1.5:8080": "192.168.1.5:8080", "[fd00::1]:80": "[fd00::1]:80", "0.0.0.0:80": "0.0.0.0:80", "nonsense": "nonsense",
+	} {
+		if got := lanListen(listen); got != want {
+			t.Errorf("%s: %s, want %s", listen, got, want)
+		}
+	}
+}

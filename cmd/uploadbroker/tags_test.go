@@ -120,6 +120,57 @@ func TestCollectInTheLAN(t *testing.T) {
 	}
 }
 
+// TestKillInTheFirstFile kills the program while a tag's first file comes: there is no
+// such tag then, and it comes to be by the next file.
+func TestKillInTheFirstFile(t *testing.T) {
+	data := dataFolder(t)
+	s := start(t, data)
+	body, half := io.Pipe()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, s.url+"/upload/fresh/a.bin", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+s.key)
+	broken := make(chan struct{})
+	go func() {
+		defer close(broken)
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Close()
+		}
+	}()
+	if _, err := half.Write(make([]byte, 24<<20)); err != nil { // the first parts are in the bucket
+		t.Fatal(err)
+	}
+	key := s.key
+	s.kill()
+	_ = half.CloseWithError(io.ErrUnexpectedEOF)
+	<-broken
+
+	s = start(t, data)
+	s.key = key
+	var list struct{ Tags []struct{ Name string } }
+	if status := s.call("GET", "/v1/tags", nil, &list); status != http.StatusOK || len(list.Tags) > 0 {
+		t.Errorf("the tags are %+v, %d", list, status)
+	}
+	var projects struct{ Projects []struct{ Name string } }
+	if status := s.call("GET", "/v1/projects", nil, &projects); status != http.StatusOK || len(projects.Projects) > 0 {
+		t.Errorf("the projects are %+v, %d", projects, status)
+	}
+	again, err := http.NewRequestWithContext(t.Context(), http.MethodPut, s.url+"/upload/fresh/a.bin", strings.NewReader("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Header.Set("Authorization", "Bearer "+s.key)
+	resp, err := http.DefaultClient.Do(again)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if s.call("GET", "/v1/tags", nil, &list); resp.StatusCode != http.StatusCreated || len(list.Tags) != 1 {
+		t.Errorf("sent again it answers %d, and the tags are %+v", resp.StatusCode, list)
+	}
+}
+
 // fetchAs reads an address with what redirects lead to.
 func fetchAs(t *testing.T, client *http.Client, address string, status int) string {
 	t.Helper()

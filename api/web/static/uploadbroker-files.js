@@ -1,14 +1,17 @@
 // Files out of what a page is given: an input's list, a drop, folders in it.
 
 // Names that no one means to upload.
-const junk = new Set(['thumbs.db', 'ehthumbs.db', 'desktop.ini', '__macosx', '@eadir', '#recycle', '$recycle.bin', 'system volume information']);
-const isJunk = (name) => name.startsWith('.') || junk.has(name.toLowerCase());
+const junk = new Set(["thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information"]);
+const isJunk = (name) => name.startsWith(".") || junk.has(name.toLowerCase());
 
-const imageExtensions = new Set(('jpg jpeg jpe jfif png tif tiff webp heic heif hif avif jxl jp2 bmp gif dng cr2 cr3 crw nef nrw arw srf ' +
-  'sr2 raf rw2 raw rwl orf pef srw 3fr fff iiq mef mos x3f erf kdc dcr mrw gpr').split(' '));
+const imageExtensions = new Set(("jpg jpeg jpe jfif png tif tiff webp heic heif hif avif jxl jp2 bmp gif dng cr2 cr3 crw nef nrw arw srf " +
+  "sr2 raf rw2 raw rwl orf pef srw 3fr fff iiq mef mos x3f erf kdc dcr mrw gpr").split(" "));
 
 /** Whether a name ends like an image of a camera or a program. */
-export const isImageName = (name) => imageExtensions.has(name.slice(name.lastIndexOf('.') + 1).toLowerCase());
+export const isImageName = (name) => imageExtensions.has(name.slice(name.lastIndexOf(".") + 1).toLowerCase());
+
+/** Whether a file can be read: a browser tells one that can't by the same event as a line that is cut. */
+export const readable = (file) => file.slice(0, 1).arrayBuffer().then(() => true, () => false);
 
 /**
  * What a drop brought, to be given to Uploader.add. To be called in the event's own
@@ -17,7 +20,7 @@ export const isImageName = (name) => imageExtensions.has(name.slice(name.lastInd
  * @param {DataTransfer} transfer
  */
 export function dropped(transfer) {
-  const entries = Array.from(transfer.items ?? [], (item) => item.kind === 'file' && item.webkitGetAsEntry?.()).filter(Boolean);
+  const entries = Array.from(transfer.items ?? [], (item) => item.kind === "file" && item.webkitGetAsEntry?.()).filter(Boolean);
   return entries.length ? entries : Array.from(transfer.files);
 }
 
@@ -31,23 +34,23 @@ export function dropped(transfer) {
 export async function* filesOf(things) {
   const list = Array.from(things);
   if (list.length === 1 && list[0].isDirectory) {
-    yield* walk(list[0], '');
+    yield* walk(list[0], "");
     return;
   }
   const plain = [];
-  const top = (f) => f.webkitRelativePath?.split('/')[0];
+  const top = (f) => f.webkitRelativePath?.split("/")[0];
   const chosen = list.length && top(list[0]) && list.every((f) => top(f) === top(list[0]));
   for (const thing of list) {
     if (thing.isDirectory) {
-      if (!isJunk(thing.name)) yield* walk(thing, thing.name + '/');
+      if (!isJunk(thing.name)) yield* walk(thing, thing.name + "/");
     } else if (thing.isFile) {
       plain.push({ file: await fileOf(thing), name: thing.name });
     } else if (!(thing instanceof File)) {
       plain.push(thing);
     } else {
       const path = thing.webkitRelativePath || thing.name;
-      const name = chosen ? path.slice(path.indexOf('/') + 1) : path;
-      if (!name.split('/').some(isJunk)) plain.push({ file: thing, name });
+      const name = chosen ? path.slice(path.indexOf("/") + 1) : path;
+      if (!name.split("/").some(isJunk)) plain.push({ file: thing, name });
     }
   }
   if (plain.length) yield plain;
@@ -68,5 +71,5 @@ async function* walk(folder, prefix) {
   for (let i = 0; i < files.length; i += 100) {
     yield await Promise.all(files.slice(i, i + 100).map(async (e) => ({ file: await fileOf(e), name: prefix + e.name })));
   }
-  for (const e of entries) if (e.isDirectory) yield* walk(e, prefix + e.name + '/');
+  for (const e of entries) if (e.isDirectory) yield* walk(e, prefix + e.name + "/");
 }

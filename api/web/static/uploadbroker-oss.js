@@ -67,11 +67,11 @@ export function hmac(key, text) {
   return sha256(join(block.map((x) => x ^ 0x5c), inner));
 }
 
-export const hex = (bytes) => Array.from(bytes, (x) => x.toString(16).padStart(2, '0')).join('');
+export const hex = (bytes) => Array.from(bytes, (x) => x.toString(16).padStart(2, "0")).join("");
 
 // All but RFC 3986's unreserved characters, and slashes.
-const escapePath = (path) => path.split('/').map((part) => encodeURIComponent(part)
-  .replace(/[!'()*]/g, (c) => '%' + c.charCodeAt(0).toString(16).toUpperCase())).join('/');
+const escapePath = (path) => path.split("/").map((part) => encodeURIComponent(part)
+  .replace(/[!'()*]/g, (c) => "%" + c.charCodeAt(0).toString(16).toUpperCase())).join("/");
 
 /**
  * The headers that a PUT with an STS session needs.
@@ -82,27 +82,27 @@ const escapePath = (path) => path.split('/').map((part) => encodeURIComponent(pa
  * @param {Date} at the present, by the bucket's clock
  */
 export function signPut(session, type, sizeBytes, at) {
-  const time = at.toISOString().replace(/[-:]|\.\d+/g, '');
+  const time = at.toISOString().replace(/[-:]|\.\d+/g, "");
   const day = time.slice(0, 8);
-  const payload = 'UNSIGNED-PAYLOAD';
+  const payload = "UNSIGNED-PAYLOAD";
   const headers = {
-    'content-type': type,
-    'x-oss-content-sha256': payload,
-    'x-oss-date': time,
-    'x-oss-security-token': session.token,
+    "content-type": type,
+    "x-oss-content-sha256": payload,
+    "x-oss-date": time,
+    "x-oss-security-token": session.token,
   };
   // The length is not among what is always signed. With it a body that a proxy has
   // cut or padded is refused.
-  const signed = { ...headers, 'content-length': String(sizeBytes) };
+  const signed = { ...headers, "content-length": String(sizeBytes) };
   const canonical = [
-    'PUT', escapePath(`/${session.bucket}/${session.key}`), '',
+    "PUT", escapePath(`/${session.bucket}/${session.key}`), "",
     ...Object.keys(signed).sort().map((name) => `${name}:${signed[name].trim()}`),
-    '', 'content-length', payload,
-  ].join('\n');
+    "", "content-length", payload,
+  ].join("\n");
   const scope = `${day}/${session.region}/oss/aliyun_v4_request`;
-  const text = ['OSS4-HMAC-SHA256', time, scope, hex(sha256(utf8.encode(canonical)))].join('\n');
-  let key = utf8.encode('aliyun_v4' + session.secret);
-  for (const step of [day, session.region, 'oss', 'aliyun_v4_request']) key = hmac(key, step);
+  const text = ["OSS4-HMAC-SHA256", time, scope, hex(sha256(utf8.encode(canonical)))].join("\n");
+  let key = utf8.encode("aliyun_v4" + session.secret);
+  for (const step of [day, session.region, "oss", "aliyun_v4_request"]) key = hmac(key, step);
   headers.authorization = `OSS4-HMAC-SHA256 Credential=${session.id}/${scope},AdditionalHeaders=content-length,Signature=${hex(hmac(key, text))}`;
   return headers;
 }

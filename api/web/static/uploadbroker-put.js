@@ -1,14 +1,14 @@
 // Sends one file with its grant, once, and tells what a failure means.
 
-import { signPut } from './uploadbroker-oss.js';
+import { signPut } from "./uploadbroker-oss.js";
 
 /** What is to be done after a PUT that failed. */
 export const Verdict = Object.freeze({
-  again: 'again', // after a while
-  fresh: 'fresh', // with a fresh grant
-  clock: 'clock', // sign by the bucket's clock
-  bytes: 'bytes', // the bytes are not those that the grant is for
-  refused: 'refused', // give it up
+  again: "again", // after a while
+  fresh: "fresh", // with a fresh grant
+  clock: "clock", // sign by the bucket's clock
+  bytes: "bytes", // the bytes are not those that the grant is for
+  refused: "refused", // give it up
 });
 
 const stallMillis = 60_000;
@@ -17,8 +17,8 @@ const stallMillis = 60_000;
 export class PutFault extends Error {
   constructor(verdict, message, more) {
     super(message);
-    this.name = 'PutFault';
-    Object.assign(this, { verdict, status: 0, code: '', bucketTime: 0 }, more);
+    this.name = "PutFault";
+    Object.assign(this, { verdict, status: 0, code: "", bucketTime: 0 }, more);
   }
 }
 
@@ -37,7 +37,7 @@ export function put(file, grant, { type, skewMillis, signal, progress }) {
     let stall;
     const done = (fault) => {
       clearTimeout(stall);
-      signal.removeEventListener('abort', abort);
+      signal.removeEventListener("abort", abort);
       if (fault) reject(fault); else resolve();
     };
     const abort = () => xhr.abort();
@@ -46,7 +46,7 @@ export function put(file, grant, { type, skewMillis, signal, progress }) {
       clearTimeout(stall);
       stall = setTimeout(() => { stalled = true; xhr.abort(); }, stallMillis);
     };
-    xhr.open(grant.method || 'PUT', grant.url);
+    xhr.open(grant.method || "PUT", grant.url);
     const headers = session ? signPut(session, type, file.size, new Date(Date.now() + skewMillis)) : grant.headers;
     for (const [name, value] of Object.entries(headers)) {
       // These two the browser sends by itself.
@@ -60,47 +60,47 @@ export function put(file, grant, { type, skewMillis, signal, progress }) {
       return done(fault.there ? undefined : fault);
     };
     xhr.onerror = () => done(new PutFault(Verdict.again, `can't reach the bucket at ${host}`, { unanswered: true }));
-    xhr.onabort = () => done(stalled ? new PutFault(Verdict.again, `no byte moved for a long time to the bucket at ${host}`) : new DOMException('', 'AbortError'));
-    if (signal.aborted) return done(new DOMException('', 'AbortError'));
-    signal.addEventListener('abort', abort);
+    xhr.onabort = () => done(stalled ? new PutFault(Verdict.again, `no byte moved for a long time to the bucket at ${host}`) : new DOMException("", "AbortError"));
+    if (signal.aborted) return done(new DOMException("", "AbortError"));
+    signal.addEventListener("abort", abort);
     moved();
     // Without a type of its own, or the browser adds a header that is not signed.
-    xhr.send(file.slice(0, file.size, ''));
+    xhr.send(file.slice(0, file.size, ""));
   });
 }
 
 const verdicts = {
-  BadDigest: 'bytes', InvalidDigest: 'bytes', XAmzContentChecksumMismatch: 'bytes', XAmzContentSHA256Mismatch: 'bytes', IncompleteBody: 'bytes',
-  RequestTimeout: 'again', OperationAborted: 'again', InternalError: 'again', SlowDown: 'again', ServiceUnavailable: 'again',
-  QpsLimitExceeded: 'again', UploadTrafficRateLimitExceeded: 'again', RequestTimeTooSkewed: 'clock', UserDisable: 'refused',
-  SecurityTokenExpired: 'fresh', InvalidSecurityToken: 'fresh', InvalidAccessKeyId: 'fresh', ExpiredToken: 'fresh', InvalidToken: 'fresh',
-  RequestExpired: 'fresh',
+  BadDigest: "bytes", InvalidDigest: "bytes", XAmzContentChecksumMismatch: "bytes", XAmzContentSHA256Mismatch: "bytes", IncompleteBody: "bytes",
+  RequestTimeout: "again", OperationAborted: "again", InternalError: "again", SlowDown: "again", ServiceUnavailable: "again",
+  QpsLimitExceeded: "again", UploadTrafficRateLimitExceeded: "again", RequestTimeTooSkewed: "clock", UserDisable: "refused",
+  SecurityTokenExpired: "fresh", InvalidSecurityToken: "fresh", InvalidAccessKeyId: "fresh", ExpiredToken: "fresh", InvalidToken: "fresh",
+  RequestExpired: "fresh",
 };
 
 // S3 and OSS answer the same kind of document. Its other elements stay where they
 // are: OSS's tell of the signature.
 function faultOf(xhr, host, session) {
   const { status } = xhr;
-  const doc = /<Error/.test(xhr.responseText) ? new DOMParser().parseFromString(xhr.responseText, 'text/xml') : null;
-  const text = (name) => doc?.querySelector(`Error > ${name}`)?.textContent.trim().replace(/\s+/g, ' ').slice(0, 200) ?? '';
-  const code = text('Code');
+  const doc = /<Error/.test(xhr.responseText) ? new DOMParser().parseFromString(xhr.responseText, "text/xml") : null;
+  const text = (name) => doc?.querySelector(`Error > ${name}`)?.textContent.trim().replace(/\s+/g, " ").slice(0, 200) ?? "";
+  const code = text("Code");
   // It refuses because it has the key already, which was ours alone to write: an
   // answer to an earlier PUT was lost.
-  const there = status === 412 || (status === 409 && (code === 'FileAlreadyExists' || code === 'FileImmutable'));
+  const there = status === 412 || (status === 409 && (code === "FileAlreadyExists" || code === "FileImmutable"));
   let verdict = verdicts[code];
-  if (verdict === 'clock' && !session) verdict = 'refused';
+  if (verdict === "clock" && !session) verdict = "refused";
   if (!verdict) {
-    if (status >= 500 || status === 429 || status === 408 || status === 409 || status === 425) verdict = 'again';
-    else verdict = status === 403 || status === 401 ? 'fresh' : 'refused';
+    if (status >= 500 || status === 429 || status === 408 || status === 409 || status === 425) verdict = "again";
+    else verdict = status === 403 || status === 401 ? "fresh" : "refused";
   }
-  let said = [code, text('Message')].filter(Boolean).join(': ');
-  for (const secret of session ? [session.secret, session.token] : []) said = said.replaceAll(secret, '…');
-  return new PutFault(verdict, `the bucket at ${host} answers ${status}${said && ' ' + said}`, { status, code, there, bucketTime: bucketTime(xhr, text('ServerTime')) });
+  let said = [code, text("Message")].filter(Boolean).join(": ");
+  for (const secret of session ? [session.secret, session.token] : []) said = said.replaceAll(secret, "…");
+  return new PutFault(verdict, `the bucket at ${host} answers ${status}${said && " " + said}`, { status, code, there, bucketTime: bucketTime(xhr, text("ServerTime")) });
 }
 
 // The header Date is hidden from pages of other origins, unless the bucket exposes it;
 // OSS tells its clock in the document as well.
 function bucketTime(xhr, told) {
-  const exposed = /^date:/im.test(xhr.getAllResponseHeaders()) ? xhr.getResponseHeader('date') : '';
+  const exposed = /^date:/im.test(xhr.getAllResponseHeaders()) ? xhr.getResponseHeader("date") : "";
   return Date.parse(told) || Date.parse(exposed) || 0;
 }

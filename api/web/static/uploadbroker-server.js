@@ -4,7 +4,7 @@
 export class Problem extends Error {
   constructor(status, code, detail, retryAfterSeconds = 0) {
     super(detail);
-    this.name = 'Problem';
+    this.name = "Problem";
     Object.assign(this, { status, code, detail, retryAfterSeconds });
   }
 
@@ -21,12 +21,15 @@ export class Server {
   #init;
 
   constructor({ server, project, key, headers }) {
-    this.#base = `${server.replace(/\/$/, '')}/v1/projects/${encodeURIComponent(project)}/`;
+    this.#base = `${server.replace(/\/$/, "")}/v1/projects/${encodeURIComponent(project)}/`;
     this.#init = {
-      method: 'POST', credentials: key ? 'omit' : 'same-origin',
-      headers: { 'content-type': 'application/json', ...(key && { authorization: `Bearer ${key}` }), ...headers },
+      method: "POST", credentials: key ? "omit" : "same-origin",
+      headers: { "content-type": "application/json", ...(key && { authorization: `Bearer ${key}` }), ...headers },
     };
   }
+
+  /** The present by its clock, in milliseconds. */
+  now() { return Date.now() + this.skewMillis; }
 
   /** Posts a body and returns the answer's; what is refused is a Problem. */
   async call(path, body, signal) {
@@ -34,14 +37,14 @@ export class Server {
     try {
       res = await fetch(this.#base + path, { ...this.#init, body: JSON.stringify(body), signal });
     } catch (err) {
-      if (err.name === 'AbortError') throw err;
-      throw new Problem(0, 'unreachable', "can't reach the server");
+      if (err.name === "AbortError") throw err;
+      throw new Problem(0, "unreachable", "can't reach the server");
     }
-    const date = Date.parse(res.headers.get('date') ?? ''); // whole seconds
+    const date = Date.parse(res.headers.get("date") ?? ""); // whole seconds
     if (date) this.skewMillis = date + 500 - Date.now();
     const answer = await res.json().catch(() => ({}));
     if (!res.ok) {
-      throw new Problem(res.status, answer.code ?? 'internal', answer.detail ?? `the server answers ${res.status}`, Number(res.headers.get('retry-after')) || 0);
+      throw new Problem(res.status, answer.code ?? "internal", answer.detail ?? `the server answers ${res.status}`, Number(res.headers.get("retry-after")) || 0);
     }
     return answer;
   }

@@ -1,9 +1,9 @@
 // A worker that computes SHA-1 of files, for uploadbroker.js. In WebAssembly, since
 // a page that came over plain http, as in a LAN, has no WebCrypto.
 //
-// It is sent {id, file} and answers {id, sha1} or {id, error}.
+// It says {} when it is loaded, is sent {id, file}, and answers {id, sha1} or {id, error}.
 
-import './vendor/hash-wasm/sha1.umd.min.js';
+import "./vendor/hash-wasm/sha1.umd.min.js";
 
 const sliceBytes = 4 << 20;
 
@@ -16,7 +16,7 @@ async function digest(file) {
   for (let at = 0; at < file.size; at += sliceBytes) {
     hasher.update(new Uint8Array(await file.slice(at, at + sliceBytes).arrayBuffer()));
   }
-  return hasher.digest('hex');
+  return hasher.digest("hex");
 }
 
 self.onmessage = ({ data: { id, file } }) => {
@@ -24,7 +24,9 @@ self.onmessage = ({ data: { id, file } }) => {
     try {
       self.postMessage({ id, sha1: await digest(file) });
     } catch (err) {
-      self.postMessage({ id, error: err.name === 'NotReadableError' || err.name === 'NotFoundError' ? 'unreadable' : String(err.message || err) });
+      self.postMessage({ id, error: err.name === "NotReadableError" || err.name === "NotFoundError" ? "unreadable" : String(err.message || err) });
     }
   });
 };
+
+self.postMessage({}); // it is loaded

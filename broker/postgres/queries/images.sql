@@ -66,7 +66,8 @@ WITH want AS (
         -- An image that came back by undo counts on from those that came and went
         -- meanwhile: excluded.attempt is one more than theirs.
         attempt = CASE WHEN images.state = 'Invalid' THEN greatest(images.attempt + 1, excluded.attempt) ELSE images.attempt END,
-        name = CASE WHEN images.state = 'Invalid' THEN excluded.name ELSE images.name END,
+        -- In a tag the name is this image's own (see TakeTagName).
+        name = CASE WHEN images.state = 'Invalid' AND NOT @tagged::boolean THEN excluded.name ELSE images.name END,
         filename = CASE WHEN images.state = 'Invalid'
             THEN attempt_filename(images.declared_sha1, greatest(images.attempt + 1, excluded.attempt), coalesce(substring(excluded.filename FROM '\.[a-z0-9]+$'), ''))
             ELSE images.filename END,

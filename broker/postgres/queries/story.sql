@@ -109,7 +109,10 @@ SELECT now(), 'image.final', g.project_id, g.id FROM gone g;
 -- name: RevokeTiedKeys :exec
 -- A key that is tied to a project ends with it.
 WITH revoked AS (
-    UPDATE keys k SET revoked_at = @now::timestamptz WHERE k.project_id = @project_id::text AND k.revoked_at IS NULL RETURNING k.id
+    UPDATE keys k SET revoked_at = @now::timestamptz WHERE k.project_id = @project_id::text AND k.revoked_at IS NULL RETURNING k.id, k.name, k.hint
 )
 INSERT INTO audit (at, action, project_id, detail)
-SELECT @now::timestamptz, 'key.revoke', @project_id::text, jsonb_build_object('key', r.id) FROM revoked r;
+SELECT @now::timestamptz, 'key.revoke', @project_id::text, jsonb_build_object('key', r.id, 'name', r.name, 'hint', r.hint) FROM revoked r;
+
+-- name: LastLooks :many
+SELECT DISTINCT ON (w.bucket) w.bucket, w.looked_at, w.fault FROM watches w WHERE w.looks > 0 ORDER BY w.bucket, w.looked_at DESC;

@@ -27,6 +27,12 @@ INSERT INTO tag_names (project_id, name, n) VALUES (@project_id, @name, 1)
 ON CONFLICT (project_id, name) DO UPDATE SET n = tag_names.n + 1
 RETURNING n;
 
+-- name: IsTag :one
+SELECT (tag IS NOT NULL)::boolean AS tagged FROM projects WHERE id = @id;
+
+-- name: NameImage :exec
+UPDATE images SET name = @name WHERE id = @id;
+
 -- name: ReceiveFile :many
 -- EventRegister and EventSeen at once: the broker itself has put the object. No row
 -- when another was faster with the same bytes.
@@ -47,3 +53,20 @@ UPDATE images i SET state = 'Uploaded', attempt = i.attempt + 1, filename = @fil
        started_at = coalesce(i.started_at, @now::timestamptz), uploaded_at = @now::timestamptz, judged_at = NULL
 WHERE i.id = @id AND i.state = any(@from_states::text[])
 RETURNING *;
+
+-- name: ReserveTag :exec
+-- As one whose removal can't be undone: nobody sees it, and the sweep of removed
+-- projects cares for what is left of it.
+INSERT INTO projects (id, owner_id, name, kind, tag, created_at, removed_at, undo_until, sweep_at)
+VALUES (@id, @owner_id, @name, 'files', @tag::text, @now::timestamptz, @now::timestamptz, @now::timestamptz, @until::timestamptz);
+
+-- name: MakeReservedTag :one
+-- No row: the sweep has had it.
+UPDATE projects SET removed_at = NULL, undo_until = NULL, sweep_at = NULL
+WHERE id = @id AND removed_at = undo_until AND final_at IS NULL
+RETURNING *;
+
+-- name: ReleaseTag :exec
+-- A removal by an owner has its time of undo.
+DELETE FROM projects p
+WHERE p.id = @id AND p.tag IS NOT NULL AND p.removed_at = p.undo_until AND NOT EXISTS (SELECT 1 FROM images i WHERE i.project_id = p.id);

@@ -632,7 +632,8 @@ WITH want AS (
         -- An image that came back by undo counts on from those that came and went
         -- meanwhile: excluded.attempt is one more than theirs.
         attempt = CASE WHEN images.state = 'Invalid' THEN greatest(images.attempt + 1, excluded.attempt) ELSE images.attempt END,
-        name = CASE WHEN images.state = 'Invalid' THEN excluded.name ELSE images.name END,
+        -- In a tag the name is this image's own (see TakeTagName).
+        name = CASE WHEN images.state = 'Invalid' AND NOT $11::boolean THEN excluded.name ELSE images.name END,
         filename = CASE WHEN images.state = 'Invalid'
             THEN attempt_filename(images.declared_sha1, greatest(images.attempt + 1, excluded.attempt), coalesce(substring(excluded.filename FROM '\.[a-z0-9]+$'), ''))
             ELSE images.filename END,
@@ -642,16 +643,16 @@ WITH want AS (
         grants_end = greatest(images.grants_end, excluded.grants_end),
         bucket = NULL, etag = NULL, object_size = NULL, proven_sha1 = NULL, proven_size = NULL, crc32 = NULL,
         reasons = '{}', facts = '{}', check_failures = 0, check_failing_since = NULL, uploaded_at = NULL, judged_at = NULL, swept_at = NULL
-    WHERE images.state = any($11::text[])
+    WHERE images.state = any($12::text[])
     RETURNING images.id, images.project_id, images.name, images.declared_sha1, images.declared_size, images.declared_type, images.state, images.attempt, images.filename, images.grants_end, images.bucket, images.etag, images.object_size, images.proven_sha1, images.proven_size, images.crc32, images.reasons, images.accepted, images.facts, images.check_failures, images.check_failing_since, images.created_at, images.started_at, images.uploaded_at, images.judged_at, images.removed_at, images.removed_from, images.undo_until, images.sweep_at, images.swept_at
 ), granted AS (
     INSERT INTO grants (image_id, attempt, project_id, bucket, kind, key_id, issued_at, expires_at, source)
-    SELECT r.id, r.attempt, r.project_id, $12, $13, $14::text, $10::timestamptz, $9::timestamptz,
-           nullif($15::text, '') FROM registered r
+    SELECT r.id, r.attempt, r.project_id, $13, $14, $15::text, $10::timestamptz, $9::timestamptz,
+           nullif($16::text, '') FROM registered r
 ), audited AS (
     INSERT INTO audit (at, action, owner_id, key_id, project_id, image_id, detail)
-    SELECT $10::timestamptz, 'image.register', $16::text, $14::text, r.project_id, r.id,
-           jsonb_build_object('attempt', r.attempt, 'state', r.state, 'bucket', $12::text)
+    SELECT $10::timestamptz, 'image.register', $17::text, $15::text, r.project_id, r.id,
+           jsonb_build_object('attempt', r.attempt, 'state', r.state, 'bucket', $13::text)
     FROM registered r
 )
 SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at, swept_at FROM registered
@@ -668,6 +669,7 @@ type RegisterImagesParams struct {
 	ProjectID  string
 	ExpiresAt  time.Time
 	Now        time.Time
+	Tagged     bool
 	FromStates []string
 	Bucket     string
 	Kind       string
@@ -726,6 +728,7 @@ func (q *Queries) RegisterImages(ctx context.Context, arg RegisterImagesParams) 
 		arg.ProjectID,
 		arg.ExpiresAt,
 		arg.Now,
+		arg.Tagged,
 		arg.FromStates,
 		arg.Bucket,
 		arg.Kind,

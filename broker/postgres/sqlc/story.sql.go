@@ -451,6 +451,36 @@ func (q *Queries) JobErrorsOfImage(ctx context.Context, arg JobErrorsOfImagePara
 	return items, nil
 }
 
+const lastLooks = `-- name: LastLooks :many
+SELECT DISTINCT ON (w.bucket) w.bucket, w.looked_at, w.fault FROM watches w WHERE w.looks > 0 ORDER BY w.bucket, w.looked_at DESC
+`
+
+type LastLooksRow struct {
+	Bucket   string
+	LookedAt time.Time
+	Fault    string
+}
+
+func (q *Queries) LastLooks(ctx context.Context) ([]LastLooksRow, error) {
+	rows, err := q.db.Query(ctx, lastLooks)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []LastLooksRow
+	for rows.Next() {
+		var i LastLooksRow
+		if err := rows.Scan(&i.Bucket, &i.LookedAt, &i.Fault); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const projectOfAudit = `-- name: ProjectOfAudit :one
 SELECT project_id::text AS project_id FROM audit
 WHERE image_id = $1::text AND project_id IS NOT NULL
@@ -467,10 +497,10 @@ func (q *Queries) ProjectOfAudit(ctx context.Context, imageID string) (string, e
 
 const revokeTiedKeys = `-- name: RevokeTiedKeys :exec
 WITH revoked AS (
-    UPDATE keys k SET revoked_at = $1::timestamptz WHERE k.project_id = $2::text AND k.revoked_at IS NULL RETURNING k.id
+    UPDATE keys k SET revoked_at = $1::timestamptz WHERE k.project_id = $2::text AND k.revoked_at IS NULL RETURNING k.id, k.name, k.hint
 )
 INSERT INTO audit (at, action, project_id, detail)
-SELECT $1::timestamptz, 'key.revoke', $2::text, jsonb_build_object('key', r.id) FROM revoked r
+SELECT $1::timestamptz, 'key.revoke', $2::text, jsonb_build_object('key', r.id, 'name', r.name, 'hint', r.hint) FROM revoked r
 `
 
 type RevokeTiedKeysParams struct {

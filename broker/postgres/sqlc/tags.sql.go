@@ -59,6 +59,17 @@ func (q *Queries) FirstOwner(ctx context.Context) (Owner, error) {
 	return i, err
 }
 
+const isTag = `-- name: IsTag :one
+SELECT (tag IS NOT NULL)::boolean AS tagged FROM projects WHERE id = $1
+`
+
+func (q *Queries) IsTag(ctx context.Context, id string) (bool, error) {
+	row := q.db.QueryRow(ctx, isTag, id)
+	var tagged bool
+	err := row.Scan(&tagged)
+	return tagged, err
+}
+
 const listTags = `-- name: ListTags :many
 SELECT id, owner_id, name, kind, tag, created_at, removed_at, undo_until, sweep_at, final_at FROM projects
 WHERE tag IS NOT NULL AND removed_at IS NULL
@@ -159,6 +170,45 @@ func (q *Queries) LockImageBySHA1(ctx context.Context, arg LockImageBySHA1Params
 		&i.SweptAt,
 	)
 	return i, err
+}
+
+const makeReservedTag = `-- name: MakeReservedTag :one
+UPDATE projects SET removed_at = NULL, undo_until = NULL, sweep_at = NULL
+WHERE id = $1 AND removed_at = undo_until AND final_at IS NULL
+RETURNING id, owner_id, name, kind, tag, created_at, removed_at, undo_until, sweep_at, final_at
+`
+
+// No row: the sweep has had it.
+func (q *Queries) MakeReservedTag(ctx context.Context, id string) (Project, error) {
+	row := q.db.QueryRow(ctx, makeReservedTag, id)
+	var i Project
+	err := row.Scan(
+		&i.ID,
+		&i.OwnerID,
+		&i.Name,
+		&i.Kind,
+		&i.Tag,
+		&i.CreatedAt,
+		&i.RemovedAt,
+		&i.UndoUntil,
+		&i.SweepAt,
+		&i.FinalAt,
+	)
+	return i, err
+}
+
+const nameImage = `-- name: NameImage :exec
+UPDATE images SET name = $1 WHERE id = $2
+`
+
+type NameImageParams struct {
+	Name string
+	ID   string
+}
+
+func (q *Queries) NameImage(ctx context.Context, arg NameImageParams) error {
+	_, err := q.db.Exec(ctx, nameImage, arg.Name, arg.ID)
+	return err
 }
 
 const receiveAttempt = `-- name: ReceiveAttempt :one
@@ -315,6 +365,45 @@ func (q *Queries) ReceiveFile(ctx context.Context, arg ReceiveFileParams) ([]Ima
 		return nil, err
 	}
 	return items, nil
+}
+
+const releaseTag = `-- name: ReleaseTag :exec
+DELETE FROM projects p
+WHERE p.id = $1 AND p.tag IS NOT NULL AND p.removed_at = p.undo_until AND NOT EXISTS (SELECT 1 FROM images i WHERE i.project_id = p.id)
+`
+
+// A removal by an owner has its time of undo.
+func (q *Queries) ReleaseTag(ctx context.Context, id string) error {
+	_, err := q.db.Exec(ctx, releaseTag, id)
+	return err
+}
+
+const reserveTag = `-- name: ReserveTag :exec
+INSERT INTO projects (id, owner_id, name, kind, tag, created_at, removed_at, undo_until, sweep_at)
+VALUES ($1, $2, $3, 'files', $4::text, $5::timestamptz, $5::timestamptz, $5::timestamptz, $6::timestamptz)
+`
+
+type ReserveTagParams struct {
+	ID      string
+	OwnerID string
+	Name    string
+	Tag     string
+	Now     time.Time
+	Until   time.Time
+}
+
+// As one whose removal can't be undone: nobody sees it, and the sweep of removed
+// projects cares for what is left of it.
+func (q *Queries) ReserveTag(ctx context.Context, arg ReserveTagParams) error {
+	_, err := q.db.Exec(ctx, reserveTag,
+		arg.ID,
+		arg.OwnerID,
+		arg.Name,
+		arg.Tag,
+		arg.Now,
+		arg.Until,
+	)
+	return err
 }
 
 const tagByName = `-- name: TagByName :one

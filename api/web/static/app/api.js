@@ -14,6 +14,19 @@ export class Problem extends Error {
   }
 }
 
+const signedIn = () => Boolean(document.getElementById("app")?.dataset.owner);
+let leaving = false;
+
+/** Leads to the sign-in and back here, once; those who never signed in stay. */
+export function signInAgain() {
+  if (leaving || !signedIn()) return;
+  leaving = true;
+  location.assign("/sign-in?next=" + encodeURIComponent(location.pathname + location.search));
+}
+
+/** Finds out whether the session lasts, where something else failed without saying why. */
+export const checkSession = () => signedIn() && !leaving && api.get("/me").catch(() => {});
+
 const tries = 3;
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -37,6 +50,7 @@ export function createAPI(base = "/page/v1") {
       if (err.name === "AbortError") throw err;
       throw new Problem({ code: "unreachable" });
     }
+    if (resp.status === 401) signInAgain();
     const json = /\bjson\b/.test(resp.headers.get("Content-Type") ?? "");
     if (!resp.ok) {
       const said = json ? await resp.json().catch(() => ({})) : {};

@@ -4,15 +4,11 @@
 // {places}. A text that depends on a number n is an object by plural categories
 // (CLDR's names, as Intl.PluralRules gives them): {one: "{n} image", other: "{n} images"}.
 
-const parts = ["common", "gallery", "tags", "upload", "home", "task", "buckets", "keys", "audit"];
+const parts = ["common", "problem", "gallery", "tags", "upload", "home", "task", "buckets", "keys", "audit"];
 
 export const lang = document.documentElement.lang.startsWith("zh") ? "zh" : "en";
 
-const words = Object.assign({}, ...await Promise.all(parts.map((part) =>
-  import(`./lang/${lang}/${part}.js`).then((m) => m.default, (err) => {
-    console.warn(`no words for ${part}`, err);
-    return {};
-  }))));
+const words = Object.assign({}, ...await Promise.all(parts.map((part) => import(`./lang/${lang}/${part}.js`).then((m) => m.default))));
 
 const plural = new Intl.PluralRules(lang);
 const number = new Intl.NumberFormat(lang);

@@ -1,8 +1,11 @@
 // What changes in a project, told by the server as it happens.
+import { checkSession } from "./api.js";
 
 const againMS = 5000;   // when the server refused; a line that broke, the browser mends by itself
 const mostMS = 120_000; // between two tries
-const hiddenMS = 60_000; // a page that nobody sees gives its line back: a browser has few
+// A page that nobody sees gives its line back: over HTTP/1.1 a browser has six to a
+// server for all its pages together.
+const hiddenMS = 5000;
 
 /**
  * Follows a project. on has images(list), counts(counts), task(task), state(whether
@@ -11,54 +14,71 @@ const hiddenMS = 60_000; // a page that nobody sees gives its line back: a brows
  * looks. Each may be missing. Returns how to end it.
  */
 export function follow(pid, on) {
-  let source;
-  let timer;
-  let away = false; // gave the line back
+  let source = null;
+  let last = "";    // the number of the last event: what came after it is told next
   let refused = 0;  // times in a row
-  const tell = (name) => (e) => on[name]?.(JSON.parse(e.data));
+  let away = false; // gave the line back
+  let again, rest;  // timers
 
   function open() {
-    source = new EventSource(`/page/events/${pid}`);
-    for (const name of ["images", "counts", "task"]) source.addEventListener(name, tell(name));
+    const unsure = source && !last; // of what happened between the two lines
+    const mine = source = new EventSource(`/page/events/${pid}${last && "?last=" + last}`);
+    for (const name of ["images", "counts", "task"]) {
+      mine.addEventListener(name, (e) => {
+        last = e.lastEventId || last;
+        on[name]?.(JSON.parse(e.data));
+      });
+    }
     // The session ended, or the project did: to come again is of no use.
-    source.addEventListener("end", () => { close(); on.ended?.(); });
-    source.addEventListener("open", () => {
+    mine.addEventListener("end", () => { close(); on.ended?.(); checkSession(); });
+    mine.addEventListener("open", () => {
       on.state?.(true);
-      if (refused) on.missed?.();
+      if (unsure) on.missed?.();
       refused = 0;
     });
-    source.addEventListener("error", () => {
+    mine.addEventListener("error", () => {
       on.state?.(false);
-      if (source.readyState !== EventSource.CLOSED) return;
+      if (mine.readyState !== EventSource.CLOSED) return;
       const pause = Math.min(againMS * 2 ** refused++, mostMS);
-      timer = setTimeout(open, pause * (0.75 + Math.random() / 2));
+      again = setTimeout(open, pause * (0.75 + Math.random() / 2));
+      checkSession(); // the browser does not tell why it was refused
     });
+  }
+
+  function leave() {
+    if (on.busy?.()) {
+      rest = setTimeout(leave, hiddenMS);
+      return;
+    }
+    clearTimeout(again);
+    source.close();
+    away = true;
   }
 
   function look() {
-    if (!document.hidden) {
-      if (away) {
-        away = false;
-        open();
-        on.missed?.();
-      } else if (source.readyState !== EventSource.CLOSED) clearTimeout(timer);
-      return;
+    clearTimeout(rest);
+    if (document.hidden) rest = setTimeout(leave, hiddenMS);
+    else if (away) {
+      away = false;
+      open();
     }
-    if (source.readyState === EventSource.CLOSED) return;
-    timer = setTimeout(() => {
-      if (on.busy?.()) return look();
-      source.close();
-      away = true;
-    }, hiddenMS);
   }
 
   function close() {
-    clearTimeout(timer);
+    clearTimeout(again);
+    clearTimeout(rest);
     source.close();
     document.removeEventListener("visibilitychange", look);
   }
 
   document.addEventListener("visibilitychange", look);
   open();
+  look();
   return close;
+}
+
+/** Whether an Uploader of uploadbroker.js still has something on its way. */
+export function underWay(uploader) {
+  const { ready, invalid, failed, ...open } = uploader?.totals.states ?? {};
+  return Object.values(open).some((n) => n > 0);
 }

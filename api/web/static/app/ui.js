@@ -88,9 +88,30 @@ export function iconButton(drawing, label, onClick, props = {}) {
   return h("button", { type: "button", ...props, class: `plain icon-button ${props.class ?? ""}`, title: label, "aria-label": label, onClick }, icon(drawing));
 }
 
+const rightToLeft = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
+const tailChars = 4; // of the name itself: numbers of photos are at its end
+
+/**
+ * A file's name as parts that are one line: where room is short, the folder shrinks
+ * first, then the middle of the name; its end with the extension stays.
+ */
+export function fileName(path) {
+  if (rightToLeft.test(path)) return [h("bdi", { class: "stem" }, path)];
+  const cut = path.lastIndexOf("/") + 1;
+  const name = path.slice(cut);
+  const dot = name.lastIndexOf(".");
+  const chars = Array.from(name.slice(0, dot > 0 && name.length - dot <= 9 ? dot : name.length));
+  const stem = chars.slice(0, Math.max(1, chars.length - tailChars)).join("");
+  return [cut > 0 && h("span", { class: "folder" }, path.slice(0, cut)), h("span", { class: "stem" }, stem),
+    name.length > stem.length && h("span", { class: "tail" }, name.slice(stem.length))];
+}
+
 let shelf;
 
-/** A message at the foot of the page. Returns how to take it away. */
+/**
+ * A message at the foot of the page; with 0 seconds it stays until it is taken away.
+ * Returns how to do that; its say(text) changes the words.
+ */
 export function toast(text, { action, onAction, seconds = 8, bad = false } = {}) {
   if (!shelf) document.body.append(shelf = h("div", { class: "toasts", role: "status", "aria-live": "polite" }));
   // What lies below an open dialog can be neither seen nor pressed.
@@ -99,14 +120,16 @@ export function toast(text, { action, onAction, seconds = 8, bad = false } = {})
   if (shelf.parentNode !== room) room.append(shelf);
   let timer;
   const close = () => { clearTimeout(timer); el.remove(); };
-  const wait = () => { clearTimeout(timer); timer = setTimeout(close, seconds * 1000); };
+  const wait = () => { clearTimeout(timer); if (seconds) timer = setTimeout(close, seconds * 1000); };
+  const words = h("span", {}, text);
   const el = h("div", { class: bad ? "toast bad" : "toast", onPointerEnter: () => clearTimeout(timer), onPointerLeave: wait, onFocusIn: () => clearTimeout(timer), onFocusOut: wait },
-    h("span", {}, text),
+    words,
     action && h("button", { type: "button", class: "plain", onClick: () => { close(); onAction(); } }, action),
-    iconButton("close", t("common.close"), close));
+    seconds > 0 && iconButton("close", t("common.close"), close));
   shelf.append(el);
   while (shelf.children.length > 4) shelf.firstChild.remove();
   wait();
+  close.say = (now) => { words.textContent = now; };
   return close;
 }
 
@@ -193,10 +216,12 @@ export const count = (n) => whole.format(n);
 const formats = {};
 const format = (name, options) => formats[name] ??= new Intl.DateTimeFormat(lang, options);
 
-/** A moment for a person; with utc as it stands, for times without a zone. */
-export function dateTime(at, { utc = false, seconds = false, brief = false } = {}) {
+/** A moment for a person; with utc as it stands, for times without a zone; with day, without the hour. */
+export function dateTime(at, { utc = false, seconds = false, brief = false, day = false } = {}) {
   if (!at) return "";
-  return format(`${utc} ${seconds} ${brief}`, { dateStyle: brief ? "short" : "medium", timeStyle: seconds ? "medium" : "short", timeZone: utc ? "UTC" : undefined }).format(new Date(at));
+  return format(`${utc} ${seconds} ${brief} ${day}`, {
+    dateStyle: brief ? "short" : "medium", timeStyle: day ? undefined : seconds ? "medium" : "short", timeZone: utc ? "UTC" : undefined,
+  }).format(new Date(at));
 }
 
 /** 75 → "1 min 15 s". */

@@ -1,7 +1,9 @@
 // The pictures of a project or a tag: chips, search, order, the grid, the plot, the
-// large view, deleting with undo.
+// large view, and picking several.
 import { t } from "../i18n.js";
-import { h, bytes, icon, iconButton, notice, problemText, replace, toast, toastProblem } from "../ui.js";
+import { h, bytes, icon, iconButton, notice, problemText, replace, toastProblem } from "../ui.js";
+import { actsOn } from "./acts.js";
+import { Picks, pickBar } from "./picks.js";
 import { Images, filters, orders } from "./model.js";
 import { Grid } from "./grid.js";
 import { Plot } from "./plot.js";
@@ -12,7 +14,8 @@ import { openLarge } from "./large.js";
  *   pages()          all that are not removed, as an async iterator of lists
  *   removed()        those that are, so, or null where it has none
  *   expected         how many pages() will give, if known
- *   thumb(img), file(img), story(img)   addresses; story may be missing
+ *   thumb(img), file(img), story(img), damaged(img)   addresses; the last is of what is
+ *                    Invalid; these two may be missing
  *   remove(img), restore(img), accept(img)   promises of the image as it is then; each may be missing
  *   empty            an element that is shown while there is no image
  *   onCounts(counts) is told the numbers by filter, and readyBytes, when they change
@@ -31,32 +34,8 @@ export function mountGallery(el, source) {
   let removedLoaded = false;
   let opened = null;
 
-  const acts = {
-    thumb: source.thumb, file: source.file, story: source.story,
-    accept: source.accept && (async (img) => {
-      try {
-        images.put([await source.accept(img)], { soon: true });
-        toast(t("gallery.accepted_done", { name: img.name }));
-      } catch (err) { toastProblem(err); }
-    }),
-    restore: source.restore && (async (img) => {
-      try {
-        images.put([await source.restore(img)], { soon: true });
-        toast(t("gallery.restored", { name: img.name }), { seconds: 4 });
-      } catch (err) { toastProblem(err); }
-    }),
-    remove: source.remove && (async (img) => {
-      const before = images.get(img.id) ?? img;
-      images.put([{ ...before, state: "Removed" }], { soon: true }); // at once; taken back if it is refused
-      try {
-        images.put([await source.remove(img)], { soon: true });
-        toast(t("gallery.deleted", { name: img.name }), { action: t("common.undo"), onAction: () => acts.restore(img), seconds: 12 });
-      } catch (err) {
-        images.put([before], { soon: true });
-        toastProblem(err);
-      }
-    }),
-  };
+  const acts = { ...source, ...actsOn(images, source) };
+  const picks = source.remove || source.accept ? new Picks() : null;
 
   function open(img) {
     if (opened?.open) return;
@@ -67,7 +46,13 @@ export function mountGallery(el, source) {
     });
   }
 
-  const grid = new Grid({ label: t("gallery.images"), thumb: source.thumb, onOpen: (_, img) => open(img) });
+  const grid = new Grid({
+    label: t("gallery.images"), thumb: source.thumb, picks, onOpen: (_, img) => open(img),
+    onDelete: acts.removeAll && ((img) => {
+      const list = picks.has(img.id) ? images.list.filter((i) => picks.has(i.id)) : [img];
+      acts.removeAll(list.filter((i) => i.state !== "Removed"));
+    }),
+  });
   const plot = new Plot({ onOpen: open });
 
   // Chips.
@@ -88,13 +73,21 @@ export function mountGallery(el, source) {
   const down = iconButton("down", t("gallery.reverse"), () => choose({ down: !images.down }), { class: "quiet" });
   const gridSwitch = iconButton("grid", t("gallery.as_grid"), () => look("grid"));
   const mapSwitch = iconButton("map", t("gallery.as_map"), () => look("map"));
+  const pick = picks && iconButton("check", t("gallery.pick_some"), () => picks.ask(!picks.active), { class: "quiet" });
   const bar = h("div", { class: "gallery-bar" }, chips,
-    h("div", { class: "gallery-tools" }, search, order, down,
+    h("div", { class: "gallery-tools" }, search, order, down, pick,
       h("div", { class: "switch", role: "group", "aria-label": t("gallery.view") }, gridSwitch, mapSwitch)));
   const line = h("p", { class: "gallery-line", role: "status" });
   const body = h("div", { class: "gallery-body" });
   const rest = h("div", { class: "gallery-fault" });
-  replace(el, bar, line, rest, body);
+  replace(el, bar, line, rest, body, picks && pickBar(picks, images, acts, back));
+  picks?.addEventListener("change", () => pick.setAttribute("aria-pressed", String(picks.active)));
+
+  // Where the keyboard goes when what it was on is gone.
+  function back() {
+    if (body.firstChild === grid.el && images.list.length) grid.focus();
+    else chips.querySelector("[aria-pressed=true]").focus();
+  }
 
   function choose(change) {
     images.show(change);
@@ -105,6 +98,7 @@ export function mountGallery(el, source) {
 
   function look(as) {
     view = as;
+    picks?.clear();
     remember();
     draw(new Set());
   }
@@ -126,7 +120,8 @@ export function mountGallery(el, source) {
     for (const chip of chips.children) {
       const name = chip.dataset.state;
       chip.setAttribute("aria-pressed", String(name === images.filter));
-      chip.lastChild.textContent = name === "Removed" && !removedLoaded && !images.counts.Removed ? "" : t("gallery.count", { n: images.counts[name] });
+      const unknown = name === "Removed" ? !removedLoaded && !images.counts.Removed : loading && !images.size;
+      chip.lastChild.textContent = unknown ? "" : t("gallery.count", { n: images.counts[name] });
       chip.hidden = (name === "open" || name === "Invalid") && images.counts[name] === 0 && images.filter !== name;
     }
     down.replaceChildren(icon(images.down ? "up" : "down"));
@@ -160,7 +155,12 @@ export function mountGallery(el, source) {
       part = images.filter === "Removed" && !images.text ? notice({ text: t("gallery.none_deleted") })
         : notice({ text: t("gallery.none_fit"), action: t("gallery.show_all"), onAction: () => { search.value = ""; choose({ filter: "all", text: "" }); } });
     } else part = grid.el;
-    if (body.firstChild !== part) replace(body, part);
+    if (body.firstChild !== part) {
+      const held = body.contains(document.activeElement);
+      replace(body, part);
+      if (held) back();
+    }
+    grid.el.classList.toggle("waiting", loading && !images.list.length);
     if (part === grid.el) grid.show(images.list, changed);
     if (part === plot.el) plot.show(images.list);
   }

@@ -1,46 +1,12 @@
 // A grid of any number of images, of which only those in sight exist on the page.
-import { t } from "../i18n.js";
-import { h, icon, bytes, dateTime, replace } from "../ui.js";
-import { sizeOf, typeOf } from "./model.js";
+import { h } from "../ui.js";
+import { makeCell, fillCell, emptyCell } from "./cell.js";
 
 const gapPX = 12;
 const beyondPX = 600;  // made before they are in sight
 const settleMS = 90;   // thumbnails wait for the end of a fast scroll
-
-/** The icon of a file that shows no picture of itself. */
-export function iconOf(img) {
-  const type = typeOf(img);
-  const ext = extOf(img);
-  if (type.startsWith("image/")) return "image";
-  if (type.startsWith("video/") || /^(mp4|mov|avi|mkv|webm|m4v)$/.test(ext)) return "film";
-  if (type.startsWith("audio/") || /^(mp3|wav|flac|ogg|m4a|aac|opus)$/.test(ext)) return "sound";
-  if (/zip|tar|gzip|7z|rar|compressed/.test(type) || /^(zip|gz|tgz|7z|rar|zst|xz|bz2)$/.test(ext)) return "archive";
-  if (/^(csv|tsv|xls|xlsx|ods)$/.test(ext)) return "table";
-  if (/^(obj|glb|gltf|ply|las|laz|stl|fbx|3mf|osgb)$/.test(ext)) return "cube";
-  if (type.startsWith("text/") || /^(pdf|json|xml|md|log|docx?)$/.test(ext)) return "text";
-  return "file";
-}
-
-/** "DJI_0001.JPG" → "jpg"; "" where there is none. */
-export const extOf = (img) => /\.([A-Za-z0-9]{1,8})$/.exec(img.name)?.[1].toLowerCase() ?? "";
-
-/** "truncated: the scan ends…" → {code, text}. */
-export function reason(said) {
-  const [, code, text] = /^([a-z_]+)(?::\s*(.*))?$/s.exec(said) ?? [, "", said];
-  return { code, text: text ?? "" };
-}
-
-/** One line about an image, below its name. */
-export function metaOf(img) {
-  if (img.state === "Invalid") {
-    const words = (img.reasons ?? []).map((r) => t("reason." + reason(r).code));
-    return words.join(", ") || t("state.Invalid");
-  }
-  const size = sizeOf(img);
-  const taken = img.facts?.taken;
-  return [size >= 0 && bytes(size), taken ? dateTime(taken, { utc: !img.facts.taken_zone, brief: true }) : dateTime(img.uploaded_at ?? img.created_at, { brief: true })]
-    .filter(Boolean).join(" · ");
-}
+const pressMS = 450;   // a finger that stays so long picks
+const stirPX = 10;     // and that moves no further
 
 export class Grid {
   #list = [];
@@ -52,12 +18,27 @@ export class Grid {
   #lastTop = 0;
   #timer = 0;
   #observer;
+  #finger = null;  // {timer, x, y, done}
+  #anchor = null;  // id that a range of picks begins at
 
-  /** thumb(img) is the address of its thumbnail, or null. onOpen(index, img) is called for a pressed one. */
-  constructor({ label, thumb, onOpen }) {
-    this.thumb = thumb;
-    this.onOpen = onOpen;
-    this.el = h("ul", { class: "grid", "aria-label": label, onKeydown: (e) => this.#key(e), onClick: (e) => this.#press(e) });
+  /**
+   * thumb(img) is the address of its thumbnail, or null. onOpen(index, img) is called
+   * for a pressed one, onDelete(img), which may be missing, for the key. picks are
+   * the Picks that it shows and changes, or null.
+   */
+  constructor({ label, thumb, onOpen, onDelete = null, picks = null }) {
+    Object.assign(this, { thumb, onOpen, onDelete, picks });
+    this.el = h("ul", {
+      class: "grid", "aria-label": label, onKeydown: (e) => this.#key(e), onClick: (e) => this.#press(e),
+      onFocusin: () => this.draw(),
+    });
+    if (picks) {
+      picks.addEventListener("change", () => this.draw());
+      this.el.addEventListener("pointerdown", (e) => this.#down(e));
+      for (const name of ["pointermove", "pointerup", "pointercancel"]) this.el.addEventListener(name, (e) => this.#stir(e));
+      // The menu of a long press lies over what it picked.
+      this.el.addEventListener("contextmenu", (e) => { if (this.#finger) e.preventDefault(); });
+    }
     this.#observer = new ResizeObserver(() => this.draw());
     this.#observer.observe(this.el);
     this.onScroll = () => this.draw();
@@ -73,11 +54,16 @@ export class Grid {
 
   /** Shows another list; images in changed are drawn anew. */
   show(list, changed = new Set()) {
+    this.#follow();
     const id = this.#list[this.#at]?.id;
     this.#list = list;
-    if (id !== list[this.#at]?.id) this.#at = Math.max(0, id ? list.findIndex((img) => img.id === id) : 0);
+    if (id !== list[this.#at]?.id) {
+      const at = id ? list.findIndex((img) => img.id === id) : 0;
+      // Of one that went, the neighbour takes the place.
+      this.#at = at >= 0 ? at : Math.max(0, Math.min(this.#at, list.length - 1));
+    }
     this.refresh(changed);
-    this.draw();
+    this.#render();
   }
 
   /** Draws images anew that changed. */
@@ -92,22 +78,31 @@ export class Grid {
     this.draw();
   }
 
-  /** Brings an image into sight and gives it the keyboard. */
-  focus(index) {
+  /** Brings an image into sight, the one that had it last or another, and gives it the keyboard. */
+  focus(index = this.#at) {
     this.#at = Math.max(0, Math.min(index, this.#list.length - 1));
     const { rowPX } = this.#measure();
     const top = this.el.getBoundingClientRect().top + scrollY + Math.floor(this.#at / this.#columns) * rowPX;
-    const bar = document.querySelector(".gallery-bar");
-    const covered = bar && getComputedStyle(bar).position === "sticky" ? bar.offsetHeight : 0;
-    if (top < scrollY + covered) scrollTo({ top: top - covered - gapPX });
-    else if (top + rowPX > scrollY + innerHeight) scrollTo({ top: top + rowPX - innerHeight });
+    const covered = (name, free) => {
+      const bar = document.querySelector(name);
+      return bar && !bar.hidden && getComputedStyle(bar).position === "sticky" ? bar.offsetHeight : free;
+    };
+    const above = covered(".gallery-bar", 0), below = covered(".pick-bar", 0);
+    if (top < scrollY + above) scrollTo({ top: top - above - gapPX });
+    else if (top + rowPX > scrollY + innerHeight - below) scrollTo({ top: top + rowPX - innerHeight + below });
     this.#render();
     this.#cells.get(this.#list[this.#at]?.id)?.button.focus({ preventScroll: true });
   }
 
   /** Draws what is in sight, once in a frame. */
   draw() {
-    this.#frame ||= requestAnimationFrame(() => this.#render());
+    this.#frame ||= requestAnimationFrame(() => { this.#follow(); this.#render(); });
+  }
+
+  // Where the keyboard is, there one is; not every way there tells by an event.
+  #follow() {
+    const cell = this.el.contains(document.activeElement) && this.#cellOf(document.activeElement);
+    if (cell) this.#at = cell.index;
   }
 
   #measure() {
@@ -117,7 +112,7 @@ export class Grid {
     const columns = Math.max(1, Math.floor((width + gapPX) / (least + gapPX)));
     const cellPX = (width - gapPX * (columns - 1)) / columns;
     const heightPX = Math.round(cellPX * 0.7 + 3.65 * rem);
-    return { columns, cellPX, heightPX, rowPX: heightPX + gapPX };
+    return { columns, cellPX, heightPX, rowPX: heightPX + gapPX, narrow: cellPX < 11.5 * rem };
   }
 
   #render() {
@@ -125,50 +120,62 @@ export class Grid {
     this.#frame = 0;
     const m = this.#measure();
     this.#columns = m.columns;
-    const rows = Math.ceil(this.#list.length / m.columns);
+    const n = this.#list.length;
+    const rows = Math.ceil(n / m.columns);
     const height = `${Math.max(0, rows * m.rowPX - gapPX)}px`;
     if (this.el.style.height !== height) this.el.style.height = height;
     const top = -this.el.getBoundingClientRect().top;
-    const first = Math.max(0, Math.floor((top - beyondPX) / m.rowPX)) * m.columns;
-    const last = Math.min(this.#list.length, Math.ceil((top + innerHeight + beyondPX) / m.rowPX) * m.columns);
+    const first = Math.min(Math.max(0, Math.floor((top - beyondPX) / m.rowPX)) * m.columns, n);
+    const last = Math.min(n, Math.ceil((top + innerHeight + beyondPX) / m.rowPX) * m.columns);
 
     const wanted = [];
     for (let i = first; i < last; i++) wanted.push(i);
-    // Who has the keyboard stays on the page.
+    // Who has the keyboard stays on the page; without one, Tab leads to what is seen.
     const held = this.el.contains(document.activeElement);
-    if (held && this.#at < this.#list.length && (this.#at < first || this.#at >= last)) wanted.push(this.#at);
+    const inside = this.#at >= first && this.#at < last;
+    if (held && this.#at < n && !inside) wanted.push(this.#at);
+    const seen = Math.max(0, Math.ceil(top / m.rowPX)) * m.columns;
+    const stop = held || inside ? this.#at : Math.min(seen, last - 1);
     const keep = new Set(wanted.map((i) => this.#list[i].id));
     for (const [id, cell] of this.#cells) {
       if (keep.has(id)) continue;
       this.#cells.delete(id);
-      cell.img.removeAttribute("src");
-      cell.img.classList.remove("shown");
-      cell.drawn = cell.src = null;
+      emptyCell(cell);
       this.#pool.push(cell);
     }
+    const picking = Boolean(this.picks?.active);
+    this.el.classList.toggle("picking", picking);
     let before = null;
     for (const i of wanted) {
       const img = this.#list[i];
       let cell = this.#cells.get(img.id);
       if (!cell) {
-        cell = this.#pool.pop() ?? this.#make();
+        cell = this.#pool.pop() ?? makeCell(this.picks);
         this.#cells.set(img.id, cell);
       }
-      cell.index = i;
-      this.#place(cell, i, m);
-      if (cell.drawn !== img) this.#fill(cell, img);
-      cell.button.tabIndex = i === this.#at ? 0 : -1;
+      this.#place(cell, i, m, n);
+      if (cell.drawn !== img || cell.narrow !== m.narrow) fillCell(cell, img, this.thumb(img), cell.narrow = m.narrow);
+      cell.button.tabIndex = i === stop ? 0 : -1;
+      if (cell.box) {
+        const picked = this.picks.has(img.id);
+        cell.box.checked = picked;
+        cell.box.tabIndex = i === stop ? 0 : -1;
+        cell.li.classList.toggle("picked", picked);
+      }
       // In the order of the list, for those who hear the page.
       const next = before ? before.nextSibling : this.el.firstChild;
       if (next !== cell.li) {
-        const focused = cell.li.contains(document.activeElement);
+        const focused = cell.li.contains(document.activeElement) ? document.activeElement : null;
         this.el.insertBefore(cell.li, next);
-        if (focused) cell.button.focus({ preventScroll: true });
+        focused?.focus({ preventScroll: true });
       }
       before = cell.li;
     }
     for (const cell of this.#pool) cell.li.remove();
     if (this.#pool.length > 60) this.#pool.length = 60;
+    // A cell that went away, or shows another image now, had the keyboard.
+    const now = held && this.#cells.get(this.#list[this.#at]?.id);
+    if (now && !now.li.contains(document.activeElement)) now.button.focus({ preventScroll: true });
 
     const fast = Math.abs(top - this.#lastTop) > innerHeight / 2;
     this.#lastTop = top;
@@ -177,18 +184,11 @@ export class Grid {
     else this.#load();
   }
 
-  #make() {
-    const img = h("img", { alt: "", decoding: "async", draggable: "false" });
-    img.addEventListener("load", () => img.classList.add("shown"));
-    img.addEventListener("error", () => img.classList.remove("shown"));
-    const shot = h("span", { class: "shot" });
-    const name = h("span", { class: "name", dir: "auto" });
-    const meta = h("span", { class: "meta" });
-    const button = h("button", { type: "button", class: "cell", tabindex: "-1" }, shot, h("span", { class: "words" }, name, meta));
-    return { li: h("li", {}, button), button, shot, img, name, meta, drawn: null, src: null, index: -1 };
-  }
-
-  #place(cell, i, m) {
+  #place(cell, i, m, n) {
+    if (cell.index !== i) cell.li.setAttribute("aria-posinset", i + 1);
+    if (cell.of !== n) cell.li.setAttribute("aria-setsize", n);
+    cell.index = i;
+    cell.of = n;
     const x = (i % m.columns) * (m.cellPX + gapPX);
     const y = Math.floor(i / m.columns) * m.rowPX;
     const s = cell.li.style;
@@ -201,56 +201,101 @@ export class Grid {
     s.height = `${m.heightPX}px`;
   }
 
-  #fill(cell, img) {
-    cell.drawn = img;
-    cell.li.setAttribute("aria-setsize", this.#list.length);
-    cell.li.setAttribute("aria-posinset", cell.index + 1);
-    cell.button.dataset.state = img.state;
-    cell.button.dataset.id = img.id;
-    cell.button.title = img.name;
-    const file = img.name.slice(img.name.lastIndexOf("/") + 1);
-    cell.name.textContent = file;
-    cell.meta.textContent = metaOf(img);
-    const src = img.state === "Ready" && img.facts?.thumbnail ? this.thumb(img) : null;
-    const ext = extOf(img);
-    const mark = img.state !== "Ready" || img.accepted;
-    replace(cell.shot,
-      icon(img.state === "Invalid" ? "warning" : iconOf(img), 34),
-      ext && !src && h("span", { class: "ext" }, ext.toUpperCase()),
-      src && cell.img,
-      mark && h("span", { class: "mark state", dataset: { state: img.accepted ? "Invalid" : img.state } },
-        t(img.accepted ? "gallery.accepted" : "state." + img.state)));
-    if (cell.src !== src) {
-      cell.img.removeAttribute("src");
-      cell.img.classList.remove("shown");
-      cell.src = src;
-    }
-  }
-
   #load() {
     for (const cell of this.#cells.values()) {
       if (cell.src && !cell.img.hasAttribute("src")) cell.img.src = cell.src;
     }
   }
 
+  #cellOf(target) {
+    const id = target.closest("li")?.querySelector(".cell")?.dataset.id;
+    return id && this.#cells.get(id);
+  }
+
   #press(e) {
-    const id = e.target.closest(".cell")?.dataset.id;
-    const cell = id && this.#cells.get(id);
+    if (this.#finger?.done) { // the long press has done it
+      this.#finger = null;
+      e.preventDefault();
+      return;
+    }
+    const cell = this.#cellOf(e.target);
     if (!cell) return;
     this.#at = cell.index;
+    const img = this.#list[cell.index];
+    const box = e.target.closest(".pick");
+    if (this.picks && (box || e.shiftKey || e.ctrlKey || e.metaKey || this.picks.active && e.detail > 0)) {
+      if (box && e.target !== cell.box) return; // the label's; the box has its own
+      this.#pick(img, e.shiftKey);
+      return;
+    }
     this.draw();
-    this.onOpen(cell.index, this.#list[cell.index]);
+    this.onOpen(cell.index, img);
+  }
+
+  // Picks one or puts it back; as a range, all from the one that was picked before.
+  #pick(img, range) {
+    const from = range ? this.#list.findIndex((i) => i.id === this.#anchor) : -1;
+    if (from < 0) {
+      this.#anchor = img.id;
+      this.picks.toggle(img.id);
+      return;
+    }
+    const to = this.#list.indexOf(img);
+    this.picks.add(this.#list.slice(Math.min(from, to), Math.max(from, to) + 1).map((i) => i.id));
+  }
+
+  #down(e) {
+    this.#finger = null;
+    const cell = e.pointerType === "touch" && e.isPrimary && this.#cellOf(e.target);
+    if (!cell) return;
+    const finger = this.#finger = { x: e.clientX, y: e.clientY, done: false };
+    finger.timer = setTimeout(() => {
+      finger.done = true;
+      this.#pick(this.#list[cell.index], false);
+    }, pressMS);
+  }
+
+  #stir(e) {
+    const finger = this.#finger;
+    if (!finger || e.type === "pointermove" && Math.hypot(e.clientX - finger.x, e.clientY - finger.y) < stirPX) return;
+    clearTimeout(finger.timer);
+    if (e.type === "pointercancel" || !finger.done) this.#finger = null;
   }
 
   #key(e) {
-    if (e.altKey || e.ctrlKey || e.metaKey || !e.target.closest(".cell")) return;
-    const page = Math.max(1, Math.floor(innerHeight / this.#measure().rowPX) - 1) * this.#columns;
-    const step = {
-      ArrowRight: 1, ArrowLeft: -1, ArrowDown: this.#columns, ArrowUp: -this.#columns,
-      PageDown: page, PageUp: -page, Home: -this.#list.length, End: this.#list.length,
-    }[e.key];
-    if (step === undefined) return;
+    if (e.altKey || !this.#cellOf(e.target)) return;
+    this.#follow();
+    const n = this.#list.length;
+    if (e.ctrlKey || e.metaKey) {
+      if (e.key.toLowerCase() !== "a" || !this.picks) return;
+      e.preventDefault();
+      this.picks.add(this.#list.map((img) => img.id));
+      return;
+    }
+    if (e.key === "Escape" && this.picks?.active) return this.picks.clear();
+    if (e.key === "Delete" && this.onDelete) {
+      e.preventDefault();
+      return this.onDelete(this.#list[this.#at]);
+    }
+    const columns = this.#columns;
+    const page = Math.max(1, Math.floor(innerHeight / this.#measure().rowPX) - 1) * columns;
+    const lastRow = Math.floor((n - 1) / columns);
+    // Up and down keep to the column, and stay where there is no further row.
+    const rows = (step) => {
+      const row = Math.max(0, Math.min(lastRow, Math.floor(this.#at / columns) + step));
+      return Math.min(n - 1, row * columns + this.#at % columns);
+    };
+    const to = {
+      ArrowRight: () => this.#at + 1, ArrowLeft: () => this.#at - 1, ArrowDown: () => rows(1), ArrowUp: () => rows(-1),
+      PageDown: () => rows(page / columns), PageUp: () => rows(-page / columns), Home: () => 0, End: () => n - 1,
+    }[e.key]?.();
+    if (to === undefined) return;
     e.preventDefault();
-    this.focus(this.#at + step);
+    if (e.shiftKey && this.picks) {
+      if (!this.picks.active) this.#pick(this.#list[this.#at], false);
+      this.focus(to);
+      return this.#pick(this.#list[this.#at], true);
+    }
+    this.focus(to);
   }
 }

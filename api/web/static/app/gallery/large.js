@@ -1,8 +1,8 @@
 // One image over the whole page, with what is known of it and what can be done.
 import { t } from "../i18n.js";
-import { h, icon, iconButton, button, bytes, count, dateTime, replace, confirmDialog } from "../ui.js";
+import { h, icon, iconButton, button, bytes, count, dateTime, fileName, replace } from "../ui.js";
 import { sizeOf, typeOf } from "./model.js";
-import { iconOf, reason } from "./grid.js";
+import { iconOf, reason } from "./cell.js";
 
 // What browsers show of themselves; anything else has its thumbnail. SVG is no
 // picture here: it may hold programs.
@@ -10,15 +10,18 @@ const shown = new Set(["image/jpeg", "image/png", "image/webp", "image/gif", "im
 const maxShownBytes = 40e6;
 const swipePX = 50;
 
+/** Whether its owner may keep a damaged image as it is. */
+export const keepable = (img) => img.state === "Invalid" && img.reasons?.length > 0 && img.reasons.every((r) => /^(corrupt|truncated)\b/.test(r));
+
 /**
  * Opens the image with an id. images is the model; source tells addresses and
- * acts: thumb, file, story (addresses or null), remove, restore, accept (null:
- * not here). onClose gets the id that was shown last.
+ * acts: thumb, file, story, damaged (addresses or null), remove, restore, accept
+ * (null: not here). onClose gets the id that was shown last.
  */
 export function openLarge(images, source, id, onClose) {
   let index = images.list.findIndex((img) => img.id === id);
   let img = images.get(id);
-  const title = h("h2", { id: "large-title", dir: "auto" });
+  const title = h("h2", { id: "large-title" });
   const place = h("span", { class: "place" });
   const shot = h("div", { class: "large-shot" });
   const side = h("aside", { class: "large-side", "aria-label": t("gallery.about") });
@@ -51,7 +54,8 @@ export function openLarge(images, source, id, onClose) {
   }
 
   function lines() {
-    title.textContent = img.name;
+    replace(title, fileName(img.name));
+    title.title = img.name;
     place.textContent = t("gallery.place", { at: index + 1, n: images.list.length });
     prev.disabled = index <= 0;
     next.disabled = index >= images.list.length - 1;
@@ -65,40 +69,47 @@ export function openLarge(images, source, id, onClose) {
   }
 
   function picture() {
-    const type = typeOf(img);
     const ready = img.state === "Ready";
     const thumb = ready && img.facts?.thumbnail ? source.thumb(img) : null;
-    const whole = ready && shown.has(type) && sizeOf(img) <= maxShownBytes ? source.file(img) : null;
-    const of = img.id;
+    const whole = shown.has(typeOf(img)) && sizeOf(img) <= maxShownBytes ? fileOf(img) : null;
+    const of = img;
     const layers = [];
     if (thumb) layers.push(h("img", { src: thumb, alt: "", draggable: "false" }));
     const blank = h("div", { class: "blank" }, icon(img.state === "Invalid" ? "warning" : iconOf(img), 64),
       h("span", {}, img.state === "Ready" ? t("gallery.no_picture") : t("state." + img.state)));
-    if (!thumb && !whole) layers.push(blank);
+    if (!thumb && !(whole && ready)) layers.push(blank);
     replace(shot, layers, prev, next);
     if (!whole) return;
     const large = h("img", { alt: img.name, draggable: "false" });
+    const still = () => img.id === of.id && img.state === of.state && el.isConnected;
     large.src = whole;
-    large.decode().then(() => {
-      if (img.id !== of || !el.isConnected) return;
-      shot.querySelectorAll("img").forEach((i) => i.remove());
+    // Of a damaged one a browser shows what it can, and decode() says no.
+    const there = ready ? large.decode() : new Promise((done, failed) => { large.onload = done; large.onerror = failed; });
+    there.then(() => {
+      if (!still()) return;
+      shot.querySelectorAll("img, .blank").forEach((i) => i.remove());
       shot.prepend(large);
-    }, () => { if (img.id === of && !thumb) shot.prepend(blank); });
+    }, () => { if (still() && ready && !thumb) shot.prepend(blank); });
+  }
+
+  // What is Invalid is its owner's to look at, before he keeps or deletes it.
+  function fileOf(img) {
+    if (img.state === "Ready") return source.file(img);
+    return img.state === "Invalid" && img.etag && sizeOf(img) !== 0 ? source.damaged?.(img) ?? null : null;
   }
 
   function actions() {
-    const file = img.state === "Ready" ? source.file(img) : null;
-    const damaged = img.state === "Invalid" && (img.reasons ?? []).length > 0 && img.reasons.every((r) => /^(corrupt|truncated)\b/.test(r));
+    const file = fileOf(img);
+    const download = file && h("a", {
+      class: img.state === "Ready" ? "button" : "button plain", href: file, download: img.name.slice(img.name.lastIndexOf("/") + 1),
+    }, icon("download"), t("gallery.download"));
     return h("div", { class: "large-actions" },
-      file && h("a", { class: "button", href: file, download: img.name.slice(img.name.lastIndexOf("/") + 1) }, icon("download"), t("gallery.download")),
-      damaged && source.accept && button(t("gallery.accept"), { kind: "quiet", icon: "check", onClick: accept }),
+      img.state === "Ready" && download,
+      keepable(img) && source.accept && button(t("gallery.accept"), { kind: "quiet", icon: "check", onClick: () => source.accept(img) }),
       img.state === "Removed" && source.restore && button(t("gallery.restore"), { icon: "undo", onClick: () => source.restore(img) }),
       img.state !== "Removed" && source.remove && button(t("gallery.delete"), { kind: "quiet danger", icon: "trash", onClick: () => source.remove(img) }),
+      img.state !== "Ready" && download,
       source.story && h("a", { class: "button plain", href: source.story(img) }, icon("story"), t("gallery.story")));
-  }
-
-  async function accept() {
-    if (await confirmDialog({ title: t("gallery.accept_title"), text: t("gallery.accept_text"), ok: t("gallery.accept") })) source.accept(img);
   }
 
   el.addEventListener("keydown", (e) => {

@@ -2,11 +2,17 @@
 // says how far, a press opens the image.
 import { t, lang } from "../i18n.js";
 import { h, iconButton, notice } from "../ui.js";
+import { middle, planeAround } from "./plane.js";
 
-const metresPerDegree = 111_320; // of latitude
 const reachPX = 14;              // how near a press must be
+const samePX = 2;                // nearer than this they are one spot
+const leastM = 20;               // the extent of a single place
 const pathGapMS = 60_000;        // images further apart in time are not one flight
 const length = new Intl.NumberFormat(lang, { maximumFractionDigits: 2 });
+const degrees = new Intl.NumberFormat(lang, { maximumFractionDigits: 5 });
+const metres = (m) => m >= 1000 ? `${length.format(m / 1000)} km` : `${length.format(m)} m`;
+
+let plots = 0;
 
 export class Plot {
   #points = [];
@@ -16,14 +22,17 @@ export class Plot {
   #frame = 0;
   #touches = new Map();
   #moved = 0;
-  #over = null;
 
   constructor({ onOpen }) {
     this.onOpen = onOpen;
-    this.canvas = h("canvas", { tabindex: "0", role: "img", "aria-label": "" });
-    this.tip = h("div", { class: "plot-tip", hidden: true });
+    const about = `plot-${++plots}`;
+    this.canvas = h("canvas", { tabindex: "0", role: "img", "aria-label": "", "aria-describedby": about });
+    this.ring = h("div", { class: "plot-ring", hidden: true });
+    this.tip = h("div", { class: "plot-tip", role: "status", hidden: true });
+    this.note = h("p", { class: "plot-note" });
+    this.about = h("p", { class: "visually-hidden", id: about });
     this.nothing = notice({ title: t("gallery.no_positions"), text: t("gallery.no_positions_why") });
-    this.el = h("div", { class: "plot" }, this.canvas, this.tip, this.nothing,
+    this.el = h("div", { class: "plot" }, this.canvas, this.ring, this.tip, this.note, this.about, this.nothing,
       this.tools = h("div", { class: "plot-tools" },
         iconButton("plus", t("gallery.zoom_in"), () => this.#zoom(1.6)),
         iconButton("minus", t("gallery.zoom_out"), () => this.#zoom(1 / 1.6)),
@@ -35,6 +44,7 @@ export class Plot {
     on("pointerup", (e) => this.#up(e));
     on("pointercancel", (e) => this.#touches.delete(e.pointerId));
     on("pointerleave", () => this.#hover(null));
+    on("blur", () => this.#hover(null));
     on("keydown", (e) => this.#key(e));
     this.observer = new ResizeObserver(() => { if (this.#fitted) this.#fit(); this.#draw(); });
     this.observer.observe(this.el);
@@ -52,20 +62,24 @@ export class Plot {
     const found = list.filter((img) => img.facts?.gps);
     this.nothing.hidden = found.length > 0;
     this.canvas.hidden = this.tools.hidden = found.length === 0;
-    this.canvas.setAttribute("aria-label", t("gallery.plot_label", { n: found.length }));
-    const lat0 = found[0]?.facts.gps.lat ?? 0;
-    const lon0 = found[0]?.facts.gps.lon ?? 0;
-    const east = metresPerDegree * Math.max(0.01, Math.cos(lat0 * Math.PI / 180));
-    this.#points = found.map((img) => {
-      const { lat, lon } = img.facts.gps;
-      const turn = ((lon - lon0 + 540) % 360) - 180; // the short way round
-      return { img, x: turn * east, y: -(lat - lat0) * metresPerDegree, at: img.facts.taken ? Date.parse(img.facts.taken) : 0 };
-    }).sort((a, b) => (a.img.state === "Invalid") - (b.img.state === "Invalid")); // these above all others
-    const spread = (of) => this.#points.reduce(([least, most], p) => [Math.min(least, p[of]), Math.max(most, p[of])], [Infinity, -Infinity]);
-    const [wide, high] = ["x", "y"].map(spread);
-    this.bounds = { left: wide[0], right: wide[1], top: high[0], bottom: high[1] };
-    this.area = Math.max(20, wide[1] - wide[0]) * Math.max(20, high[1] - high[0]);
+    const missing = list.length - found.length;
+    this.note.hidden = !missing || !found.length;
+    this.note.textContent = t("gallery.no_place_n", { n: missing });
+    const centre = middle(found.map((img) => img.facts.gps));
+    const point = planeAround(centre);
+    this.#points = found.map((img) => ({ img, ...point(img.facts.gps), at: img.facts.taken ? Date.parse(img.facts.taken) : 0 }))
+      .sort((a, b) => (a.img.state === "Invalid") - (b.img.state === "Invalid")); // these above all others
+    const spread = (of) => this.#points.reduce((s, p) => { s[0] = Math.min(s[0], p[of]); s[1] = Math.max(s[1], p[of]); return s; }, [Infinity, -Infinity]);
+    const [left, right] = spread("x"), [top, bottom] = spread("y");
+    this.bounds = { left, right, top, bottom };
+    this.area = Math.max(leastM, right - left) * Math.max(leastM, bottom - top);
     this.path = this.#points.filter((p) => p.at).sort((a, b) => a.at - b.at);
+    this.canvas.setAttribute("aria-label", t("gallery.plot_label", { n: found.length }));
+    this.about.textContent = found.length ? [
+      t("gallery.plot_spread", { wide: metres(right - left), high: metres(bottom - top), lat: degrees.format(centre.lat), lon: degrees.format(centre.lon) }),
+      missing > 0 && t("gallery.no_place_n", { n: missing }), t("gallery.plot_keys"),
+    ].filter(Boolean).join(" ") : "";
+    this.#hover(null);
     if (this.#fitted) this.#fit();
     this.#draw();
   }
@@ -78,19 +92,20 @@ export class Plot {
     const { left, right, top, bottom } = this.bounds;
     const [w, ht] = this.#size();
     const pad = Math.min(w, ht) * 0.12 + 12;
-    this.#scale = Math.min((w - 2 * pad) / Math.max(right - left, 20), (ht - 2 * pad) / Math.max(bottom - top, 20));
+    this.#scale = Math.min((w - 2 * pad) / Math.max(right - left, leastM), (ht - 2 * pad) / Math.max(bottom - top, leastM));
     this.#centre = [(left + right) / 2, (top + bottom) / 2];
     this.#draw();
   }
 
   #zoom(by, [px, py] = this.#size().map((v) => v / 2)) {
     const [w, ht] = this.#size();
-    const next = Math.min(200, Math.max(1e-5, this.#scale * by));
+    const next = Math.min(200, Math.max(1e-6, this.#scale * by));
     // What lies under the pointer stays there.
     this.#centre[0] += (px - w / 2) * (1 / this.#scale - 1 / next);
     this.#centre[1] += (py - ht / 2) * (1 / this.#scale - 1 / next);
     this.#scale = next;
     this.#fitted = false;
+    this.#hover(null);
     this.#draw();
   }
 
@@ -98,6 +113,7 @@ export class Plot {
     this.#centre[0] -= dx / this.#scale;
     this.#centre[1] -= dy / this.#scale;
     this.#fitted = false;
+    this.#hover(null);
     this.#draw();
   }
 
@@ -131,28 +147,30 @@ export class Plot {
     c.strokeStyle = colour("edge");
     c.globalAlpha = .55;
     c.beginPath();
+    let last = null; // that a line leads to
     this.path?.forEach((p, i) => {
       const before = this.path[i - 1];
-      if (before && p.at - before.at <= pathGapMS) c.lineTo(x(p.x), y(p.y));
-      else c.moveTo(x(p.x), y(p.y));
+      if (!before || p.at - before.at > pathGapMS) c.moveTo(x(p.x), y(p.y));
+      else if (Math.hypot(p.x - last.x, p.y - last.y) * this.#scale >= 1) c.lineTo(x(p.x), y(p.y));
+      else return; // too short to be seen
+      last = p;
     });
     c.stroke();
     c.globalAlpha = 1;
 
-    const paint = { Ready: colour("good"), Invalid: colour("bad") };
-    // As large as the room between them lets them be.
+    // As large as the room between them lets them be. Each colour's dot is drawn
+    // once and then copied: twenty thousand arcs would be felt.
     const radius = Math.min(4.5, Math.max(1.2, Math.sqrt(this.area / this.#points.length) * this.#scale * 0.42));
-    c.strokeStyle = colour("card");
-    c.lineWidth = 1.2;
+    const dot = Object.fromEntries(["good", "bad", "wait"].map((name) => [name, stamp(colour(name), colour("card"), radius, dots)]));
+    const half = dot.good.width / 2;
+    c.setTransform(1, 0, 0, 1, 0, 0); // on whole pixels, which are copied as they are
     for (const p of this.#points) {
       const px = x(p.x), py = y(p.y);
       if (px < -9 || py < -9 || px > w + 9 || py > ht + 9) continue;
-      c.beginPath();
-      c.fillStyle = paint[p.img.state] ?? colour("wait");
-      c.arc(px, py, p === this.#over ? radius + 3 : radius, 0, 7);
-      c.fill();
-      if (radius > 3) c.stroke();
+      const name = p.img.state === "Ready" ? "good" : p.img.state === "Invalid" ? "bad" : "wait";
+      c.drawImage(dot[name], Math.round(px * dots - half), Math.round(py * dots - half));
     }
+    c.setTransform(dots, 0, 0, dots, 0, 0);
 
     // The scale.
     const bar = step * this.#scale;
@@ -162,7 +180,7 @@ export class Plot {
     c.moveTo(14.5, ht - 20); c.lineTo(14.5, ht - 14); c.lineTo(14.5 + bar, ht - 14); c.lineTo(14.5 + bar, ht - 20);
     c.stroke();
     c.font = `13px ${getComputedStyle(document.body).fontFamily}`;
-    c.fillText(step >= 1000 ? `${length.format(step / 1000)} km` : `${length.format(step)} m`, 20, ht - 20);
+    c.fillText(metres(step), 20, ht - 20);
   }
 
   #spot(e) {
@@ -170,25 +188,36 @@ export class Plot {
     return [e.clientX - r.left, e.clientY - r.top];
   }
 
+  #place(p) {
+    const [w, ht] = this.#size();
+    return [(p.x - this.#centre[0]) * this.#scale + w / 2, (p.y - this.#centre[1]) * this.#scale + ht / 2];
+  }
+
+  // Of those at one spot the last is drawn above all others, and meant.
   #nearest([px, py], reach = reachPX) {
     const [w, ht] = this.#size();
-    let best = null, least = reach * reach;
+    const x = (px - w / 2) / this.#scale + this.#centre[0], y = (py - ht / 2) / this.#scale + this.#centre[1];
+    let best = null, least = (reach / this.#scale) ** 2;
     for (const p of this.#points) {
-      const dx = (p.x - this.#centre[0]) * this.#scale + w / 2 - px;
-      const dy = (p.y - this.#centre[1]) * this.#scale + ht / 2 - py;
-      if (dx * dx + dy * dy < least) { least = dx * dx + dy * dy; best = p; }
+      const far = (p.x - x) ** 2 + (p.y - y) ** 2;
+      if (far <= least) { least = far; best = p; }
     }
     return best;
   }
 
-  #hover(p, spot) {
-    if (p !== this.#over) { this.#over = p; this.#draw(); }
+  #hover(p) {
     this.canvas.classList.toggle("over", !!p);
-    this.tip.hidden = !p;
+    this.tip.hidden = this.ring.hidden = !p;
     if (!p) return;
-    this.tip.textContent = p.img.name;
+    const spot = this.#place(p);
+    const same = (samePX / this.#scale) ** 2;
+    let others = -1;
+    for (const o of this.#points) if ((o.x - p.x) ** 2 + (o.y - p.y) ** 2 < same) others++;
+    const text = others > 0 ? t("gallery.here_n", { name: p.img.name, n: others }) : p.img.name;
+    if (this.tip.textContent !== text) this.tip.textContent = text;
     const left = Math.min(spot[0] + 14, this.el.clientWidth - this.tip.offsetWidth - 8);
-    this.tip.style.transform = `translate(${Math.max(8, left)}px, ${Math.max(8, spot[1] - 40)}px)`;
+    this.tip.style.transform = `translate(${Math.max(8, left)}px, ${Math.max(8, spot[1] - 14 - this.tip.offsetHeight)}px)`;
+    this.ring.style.transform = `translate(${spot[0]}px, ${spot[1]}px)`;
   }
 
   #down(e) {
@@ -200,7 +229,7 @@ export class Plot {
   #move(e) {
     const spot = this.#spot(e);
     const before = this.#touches.get(e.pointerId);
-    if (!before) return this.#hover(this.#nearest(spot), spot);
+    if (!before) return this.#hover(this.#nearest(spot));
     const others = [...this.#touches].filter(([id]) => id !== e.pointerId).map(([, s]) => s);
     this.#moved += Math.hypot(spot[0] - before[0], spot[1] - before[1]);
     this.#touches.set(e.pointerId, spot);
@@ -219,15 +248,31 @@ export class Plot {
 
   #key(e) {
     const far = 60;
+    const inMiddle = () => this.#nearest(this.#size().map((v) => v / 2), Infinity);
     const act = {
       ArrowLeft: () => this.#pan(far, 0), ArrowRight: () => this.#pan(-far, 0), ArrowUp: () => this.#pan(0, far), ArrowDown: () => this.#pan(0, -far),
       "+": () => this.#zoom(1.6), "=": () => this.#zoom(1.6), "-": () => this.#zoom(1 / 1.6), 0: () => this.#fit(),
-      Enter: () => { const p = this.#nearest(this.#size().map((v) => v / 2), Infinity); if (p) this.onOpen(p.img); },
+      Enter: () => { const p = inMiddle(); if (p) this.onOpen(p.img); },
     }[e.key];
     if (!act || e.ctrlKey || e.metaKey || e.altKey) return;
     e.preventDefault();
     act();
+    if (e.key !== "Enter") this.#hover(inMiddle()); // which Enter would open
   }
+}
+
+/** A dot to be copied, with an edge where it is large enough for one. */
+function stamp(fill, edge, radius, dots) {
+  const size = 2 * Math.ceil((radius + 1) * dots);
+  const el = h("canvas", { width: size, height: size });
+  const c = el.getContext("2d");
+  c.fillStyle = fill;
+  c.strokeStyle = edge;
+  c.lineWidth = 1.2 * dots;
+  c.arc(size / 2, size / 2, radius * dots, 0, 7);
+  c.fill();
+  if (radius > 3) c.stroke();
+  return el;
 }
 
 /** The round number at or below v: 1, 2 or 5 with zeros. */

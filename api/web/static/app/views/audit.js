@@ -3,9 +3,13 @@ import { has } from "../i18n.js";
 import { button, bytes, dateTime, h, icon, notice, replace, toastProblem } from "../ui.js";
 
 const pageSize = 100;
+// All of them: a test of the server's compares.
 const actions = [
-  "image.register", "image.start", "image.done", "image.seen", "image.judge", "image.accept", "image.remove", "image.undo", "image.expire",
-  "task.start", "task.prestart", "task.stop", "task.done", "task.failed", "project.create", "project.remove", "project.undo", "project.link",
+  "image.register", "image.regrant", "image.spare", "image.copy", "image.receive", "image.start", "image.done", "image.seen",
+  "image.judge", "image.recheck", "image.expire", "image.accept", "image.remove", "image.undo", "image.sweep", "image.sweep.kept", "image.final",
+  "task.start", "task.prestart", "task.fire", "task.wait", "task.stop", "task.done", "task.failed",
+  "project.create", "project.link", "project.remove", "project.undo", "project.sweep", "project.sweep.kept", "project.final",
+  "key.create", "key.revoke",
 ];
 
 export async function mount(root, ctx) {
@@ -55,7 +59,7 @@ async function audit(root, { api, t, pid }) {
     lines.append(...page.audit.map((a) => h("li", {},
       h("time", { datetime: a.at }, dateTime(a.at, { seconds: true })),
       h("div", {}, h("strong", {}, word(t, a.action)), a.image && [" ", h("a", { href: `?image=${a.image.id}` }, h("bdi", {}, a.image.name || a.image.id))],
-        h("span", { class: "who" }, who(t, a.who)), details(t, a.detail)))));
+        h("span", { class: "who" }, who(t, a.who)), details(t, a.detail, a.action)))));
     if (!lines.children.length) replace(foot, notice({ title: t("audit.none") }));
     else replace(foot, page.next_cursor && button(t("audit.more"), { kind: "quiet", onClick: (e) => { e.currentTarget.disabled = true; more(page.next_cursor).catch(toastProblem); } }));
   }
@@ -69,10 +73,14 @@ function who(t, a) {
 }
 
 /** What an act holds, small. */
-function details(t, detail) {
+function details(t, detail, action = "") {
+  const label = (name) => {
+    if (name === "key" && !action.startsWith("key.")) name = "filename"; // an object's
+    return has("audit.detail." + name) ? t("audit.detail." + name) : name;
+  };
   const parts = Object.entries(detail ?? {}).filter(([, v]) => v !== undefined && v !== null && v !== "" && !(Array.isArray(v) && v.length === 0));
   return parts.length > 0 && h("span", { class: "detail" }, parts.map(([name, v]) => [
-    h("span", {}, has("audit.detail." + name) ? t("audit.detail." + name) : name, " ", h("code", {}, typeof v === "object" ? JSON.stringify(v) : name === "size" ? bytes(v) : String(v))), " ",
+    h("span", {}, label(name), " ", h("code", {}, Array.isArray(v) ? v.join(", ") : typeof v === "object" ? JSON.stringify(v) : name === "size" ? bytes(v) : String(v))), " ",
   ]));
 }
 

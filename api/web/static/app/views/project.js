@@ -1,6 +1,6 @@
 // A project: bringing images in, its reconstruction, and the images themselves.
 import { mountGallery } from "../gallery/gallery.js";
-import { follow } from "../live.js";
+import { follow, underWay } from "../live.js";
 import { bytes, copy, h, icon, iconButton, notice, replace, toastProblem } from "../ui.js";
 import { t } from "../i18n.js";
 
@@ -23,7 +23,7 @@ export async function mount(root, ctx) {
         h("span", { class: "id" }, pid, " ", iconButton("copy", t("project.copy_id"), () => copy(pid), { class: "small" }))),
       h("div", { class: "place-actions" }, zip.el,
         h("a", { class: "button quiet", href: `/projects/${pid}/audit` }, icon("story"), t("project.audit")))),
-    h("div", { class: "panels" }, can("upload") && upload, task), offline, gallery);
+    h("div", { class: "panels" }, upload, task), offline, gallery);
 
   let uploader = null;
   let tasks = null;
@@ -33,6 +33,7 @@ export async function mount(root, ctx) {
     removed: () => api.pages(`/projects/${pid}/images?state=Removed`, "images"),
     thumb: (img) => at(img, "/thumbnail"),
     file: (img) => at(img, "/file"),
+    damaged: (img) => at(img, "/file?invalid=true"),
     story: (img) => `/projects/${pid}/audit?image=${img.id}`,
     ...can("manage") && {
       remove: (img) => api.del(`/projects/${pid}/images/${img.id}`),
@@ -49,16 +50,13 @@ export async function mount(root, ctx) {
     state: (on) => { offline.hidden = on; },
     ended: () => { offline.hidden = false; replace(offline, t("project.ended"), " ", h("a", { href: location.href }, t("common.again"))); },
     missed: () => images.reload(),
-    busy: () => uploader?.uploader?.files?.length > 0,
+    busy: () => underWay(uploader?.uploader),
   });
   addEventListener("pagehide", end);
   addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
 
   // What is missing in these must not keep the images from being seen.
-  const parts = [];
-  if (can("upload")) {
-    parts.push(import("./upload.js").then(async (m) => { uploader = await m.mountUpload(upload, { ...ctx, kind: project.kind }); }));
-  }
+  const parts = [import("./upload.js").then(async (m) => { uploader = await m.mountUpload(upload, { ...ctx, kind: project.kind }); })];
   if (project.kind === "recon") {
     parts.push(import("./task.js").then(async (m) => { tasks = await m.mountTask(task, { ...ctx, project }); }));
   }

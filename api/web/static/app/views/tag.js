@@ -1,7 +1,7 @@
 // A tag: its files, sending some, all of them as one zip. Those without a session
 // see it too where it is public.
 import { mountGallery } from "../gallery/gallery.js";
-import { follow } from "../live.js";
+import { follow, underWay } from "../live.js";
 import { t } from "../i18n.js";
 import { h, notice, replace, toastProblem } from "../ui.js";
 import { curl } from "./tags.js";
@@ -38,6 +38,7 @@ export async function mount(root, ctx) {
     removed: mine ? () => api.pages(`/projects/${pid}/images?state=Removed`, "images") : null,
     thumb: (img) => api.url(at(img, "/thumbnail")),
     file: (img) => `${here}/files/${img.id}`,
+    damaged: about.own && can("read") ? (img) => api.url(at(img, "/file?invalid=true")) : null,
     ...mine && {
       story: (img) => `/projects/${pid}/audit?image=${img.id}`,
       remove: (img) => api.del(at(img)),
@@ -52,7 +53,7 @@ export async function mount(root, ctx) {
     state: (on) => { offline.hidden = on; },
     ended: () => { offline.hidden = false; replace(offline, t("project.ended"), " ", h("a", { href: location.href }, t("common.again"))); },
     missed: () => images.reload(),
-    busy: () => uploader?.uploader?.files?.length > 0,
+    busy: () => underWay(uploader?.uploader),
   });
   addEventListener("pagehide", end);
   addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });

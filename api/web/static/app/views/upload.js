@@ -1,7 +1,7 @@
 // Brings files into a project: a place to drop them, and how it goes.
 import { Uploader, dropped, ended, isImageName } from "../../uploadbroker.js";
-import { has } from "../i18n.js";
-import { button, bytes, count, duration, h, icon, replace, toast } from "../ui.js";
+import { has, lang } from "../i18n.js";
+import { button, bytes, count, duration, fileName, h, icon, replace, toast } from "../ui.js";
 
 const rowHeight = 46; // pixels, as upload.css has it
 const spareRows = 6; // beyond what is seen
@@ -10,20 +10,25 @@ const spareRows = 6; // beyond what is seen
  * Puts the uploader into an element.
  *
  * @param {HTMLElement} el
- * @param {{pid: string, t: Function, api: object, kind?: string}} ctx kind is the
- *   project's; it is asked for when it is not there
- * @returns {Promise<{uploader: Uploader, observe: (images: object[]) => void}>} observe
- *   takes images that changed, as /page/events tells them
+ * @param {{pid: string, t: Function, api: object, kind?: string, scopes?: string}} ctx kind
+ *   is the project's; it is asked for when it is not there
+ * @returns {Promise<{uploader: Uploader|null, observe: (images: object[]) => void}>}
+ *   observe takes images that changed, as /page/events tells them; there is no uploader
+ *   for a session whose key may not upload
  */
 export async function mountUpload(el, ctx) {
   const { t, api, pid } = ctx;
   style();
+  if (ctx.scopes && !ctx.scopes.split(/[\s,]+/).includes("upload")) {
+    replace(el, h("p", { class: "upload-not" }, t("upload.no_scope")));
+    return { uploader: null, observe() {} };
+  }
   const [kind, near] = await Promise.all([
     ctx.kind ?? api.get(`/projects/${pid}`).then((p) => p.kind),
-    api.get("/buckets/nearest").then((r) => r.buckets, () => []),
+    api.get("/buckets/nearest").then((r) => r.buckets, () => null),
   ]);
   const uploader = new Uploader({ server: "/page", project: pid, accept: kind === "files" ? () => true : isImageName });
-  const view = new View(el, t, uploader, near);
+  const view = new View(el, t, uploader, near, kind);
   view.show();
   // Tests and the curious find it here; it knows no secret.
   el.uploader = uploader;
@@ -43,8 +48,8 @@ class View {
   #pending = false;
   #settledOnce = false;
 
-  constructor(el, t, uploader, buckets) {
-    Object.assign(this, { el, t, uploader, buckets });
+  constructor(el, t, uploader, buckets, kind) {
+    Object.assign(this, { el, t, uploader, buckets, kind });
     this.#build();
     uploader.addEventListener("progress", () => this.#draw());
     uploader.addEventListener("trouble", () => this.#draw());
@@ -70,14 +75,15 @@ class View {
       });
     }
     const folders = "webkitdirectory" in folder && !/Android|iPhone|iPad/.test(navigator.userAgent);
-    const bucket = this.buckets.length > 1 && h("label", { class: "upload-bucket" }, h("span", {}, t("upload.bucket")),
+    const bucket = this.buckets?.length > 1 && h("label", { class: "upload-bucket" }, h("span", {}, t("upload.bucket")),
       h("select", { onChange: (e) => { this.uploader.bucket = e.target.value; } },
         this.buckets.map((b, i) => h("option", { value: i ? b.symbol : "" }, i ? b.display : t("upload.nearest", { name: b.display })))));
     this.zone = h("div", { class: "upload-zone" },
-      h("p", { class: "upload-call" }, icon("upload", 28), t(folders ? "upload.drop" : "upload.choose")),
+      h("p", { class: "upload-call" }, icon("upload", 28), t(folders ? "upload.drop" : this.kind === "files" ? "upload.choose_any" : "upload.choose")),
       h("div", { class: "upload-choose" },
         folders && button(t("upload.folder"), { onClick: () => folder.click() }),
-        button(t("upload.files"), { kind: folders ? "quiet" : "", onClick: () => files.click() }), bucket), files, folder);
+        button(t("upload.files"), { kind: folders ? "quiet" : "", onClick: () => files.click() }), bucket),
+      this.buckets?.length === 0 && h("p", { class: "upload-not" }, t("problem.no_bucket")), files, folder);
     this.title = h("strong", { class: "upload-title" });
     this.facts = h("span", { class: "upload-facts" });
     this.bar = h("div", { class: "upload-bar", role: "progressbar", "aria-label": t("upload.progress"), "aria-valuemin": "0", "aria-valuemax": "100" },
@@ -87,7 +93,9 @@ class View {
     this.bad = h("input", { type: "checkbox", onChange: (e) => { this.#onlyBad = e.target.checked; this.list.scrollTop = 0; this.#draw(); } });
     this.badLabel = h("label", { class: "upload-filter" }, this.bad, h("span", {}, t("upload.only_failed")));
     this.fold = button("", { kind: "plain", onClick: () => { this.#open = !this.#open; this.#draw(); } });
-    this.trouble = h("p", { class: "upload-trouble", role: "alert" });
+    // In a tab of its own, or the files that were chosen would have to be chosen again.
+    this.signIn = h("a", { href: "/sign-in?next=/", target: "_blank" }, t("common.sign_in"));
+    this.trouble = h("p", { class: "upload-trouble", role: "alert" }, this.reason = h("span"), " ", this.signIn);
     this.status = h("p", { class: "off-screen", role: "status" });
     this.left = h("p", { class: "upload-left" });
     this.sizer = h("div", { class: "upload-sizer", role: "list" });
@@ -168,7 +176,8 @@ class View {
     this.retry.hidden = !failed || (!over && !all.paused);
     this.#label(this.retry, "retry", t("upload.retry", { n: failed }));
     this.trouble.hidden = !all.trouble;
-    if (all.trouble) this.#text(this.trouble, this.#why(all.trouble, all.paused ? "upload.stopped" : "upload.trying"));
+    if (all.trouble) this.#text(this.reason, t(all.paused ? "upload.stopped" : "upload.trying", { why: this.#why(all.trouble, "upload.trouble") }));
+    this.signIn.hidden = all.trouble?.code !== "unauthenticated";
     this.left.hidden = !all.left;
     this.#text(this.left, t("upload.left_out", { n: all.left }));
     this.badLabel.hidden = !failed || !this.#open;
@@ -198,10 +207,13 @@ class View {
     replace(el, icon(drawing), h("span", {}, text));
   }
 
-  #why(problem, frame) {
-    const key = `upload.problem.${problem.code}`;
-    const text = has(key) ? this.t(key) : problem.detail;
-    return frame ? this.t(frame, { why: text }) : text;
+  // In words of ours where there are some; a verdict's figures are told in English only.
+  #why({ code, detail, reasons }, ...first) {
+    if (reasons) return lang === "en" || !has(`reason.${code}`) ? detail : this.t(`reason.${code}`);
+    const own = [...first, "upload.problem", "problem"].find((prefix) => has(`${prefix}.${code}`));
+    if (own) return this.t(`${own}.${code}`, { detail });
+    // A bucket's codes are written otherwise than the broker's.
+    return /^[A-Z]|^bucket_refuses$/.test(code) ? this.t("upload.problem.bucket", { detail }) : detail;
   }
 
   // Only the rows that are seen are elements.
@@ -232,7 +244,7 @@ class View {
     const row = { state: "" };
     row.el = h("div", { class: "upload-row", role: "listitem" },
       row.mark = h("span", { class: "upload-mark" }),
-      h("span", { class: "upload-name", title: file.name }, h("bdi", {}, file.name)),
+      h("span", { class: "upload-name", title: file.name }, fileName(file.name)),
       row.size = h("span", { class: "upload-size" }, bytes(file.size)),
       row.note = h("span", { class: "upload-note" }),
       row.bar = h("i", { class: "upload-part" }));

@@ -29,7 +29,5 @@ export default {
   "reason.too_large": "too large",
   "reason.unchecked": "could not be checked",
   "problem.unreachable": "The server does not answer. Is this device online?",
-  "problem.unauthenticated": "You are not signed in any more.",
-  "problem.internal": "Something went wrong on this page.",
   "problem.status": "The server answered {status}.",
 };

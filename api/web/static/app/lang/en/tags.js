@@ -8,7 +8,7 @@ export default {
   "tags.anonymous": "anybody may send",
   "tags.public": "anybody may look",
   "tags.send": "Send files by a program",
-  "tags.drop": "Drop files here",
+  "tags.drop": "Drop files or a folder here",
   "tags.choose": "Choose files",
   "tags.progress": "Sent",
   "tags.sending": "{n} of {of} sent…",

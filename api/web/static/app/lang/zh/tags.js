@@ -8,7 +8,7 @@ export default {
   "tags.anonymous": "任何人都可发送",
   "tags.public": "任何人都可查看",
   "tags.send": "用程序发送文件",
-  "tags.drop": "将文件拖放到这里",
+  "tags.drop": "将文件或文件夹拖放到这里",
   "tags.choose": "选择文件",
   "tags.progress": "已发送",
   "tags.sending": "已发送 {n} / {of}…",

@@ -30,8 +30,4 @@ export default {
   "task.type.Dense": "稠密模型",
   "task.expected": "图像至少须有",
   "task.earlier": "较早的 {n} 次",
-  "problem.images_unjudged": "还有图像正在上传或检查中；请在它们全部就绪或无效之后再开始。",
-  "problem.too_few_ready": "就绪的图像少于所需数量。",
-  "problem.already_running": "已有一个重建正在进行；请等待或先停止它。",
-  "problem.no_engine": "此处未配置重建引擎；请联系管理员。",
 };

@@ -1,0 +1,268 @@
+// What is known of the files, and what others are told of it, for uploadbroker.js:
+// states, counts and sums, which files are the same, what keeps everything from going on.
+
+/** The states of a file, in the order in which it goes through them. */
+export const states = ["waiting", "hashing", "queued", "uploading", "uploaded", "ready", "invalid", "failed"];
+
+/** States that end a file's way, unless it is sent again. */
+export const ended = new Set(["ready", "invalid", "failed"]);
+
+const progressMillis = 100;
+const rateMillis = 15_000; // the speed is that of so long
+
+// The bytes are nobody's business who listens to events, nor is what only we need.
+const hidden = ["file", "grant", "twins", "leader", "abort", "gone", "counted", "strikes", "fresh", "waits"];
+
+/** The list of an Uploader's files, and of what is to be done with them. */
+export class Ledger {
+  files = [];
+  queue = { hash: [], register: [], send: [], renew: [], done: [] };
+  unjudged = new Set();
+  ahead = 0; // hashed, and not yet with a bucket
+  adding = 0; // calls of add that still read
+  left = 0; // files that were not taken
+  paused = false;
+  trouble = null;
+  through = 0; // bytes that moved, ever
+  movedAt = 0;
+
+  #emit;
+  #pump;
+  #poll;
+  #leaders = new Map(); // by sha1: the one of equal files that is sent
+  #byImage = new Map();
+  #counts = Object.fromEntries(states.map((s) => [s, 0]));
+  #sums = { bytes: 0, loaded: 0, sent: 0 };
+  #rates = []; // [time, bytes sent] of the last seconds
+  #troubleFrom = "";
+  #settled = true;
+  #nextID = 0;
+  #timer = 0;
+
+  /** To be given how to tell others, and whom to tell that there is something to do or to ask. */
+  constructor({ emit, pump, poll }) {
+    this.#emit = emit;
+    this.#pump = pump;
+    this.#poll = poll;
+  }
+
+  get totals() {
+    const rates = this.#rates;
+    const span = rates.length > 1 ? (rates.at(-1)[0] - rates[0][0]) / 1000 : 0;
+    const bytesPerSecond = span ? (rates.at(-1)[1] - rates[0][1]) / span : 0;
+    return {
+      files: this.files.length, ...this.#sums, left: this.left, states: { ...this.#counts },
+      bytesPerSecond, secondsLeft: bytesPerSecond ? (this.#sums.bytes - this.#sums.loaded) / bytesPerSecond : Infinity,
+      paused: this.paused, trouble: this.trouble, adding: this.adding > 0,
+    };
+  }
+
+  take(file, name) {
+    const it = {
+      id: (this.#nextID += 1), name, size: file?.size ?? 0, state: "waiting", loaded: 0, problem: null, file, sha1: "", image: null,
+      grant: null, strikes: 0, fresh: 0, waits: 0, twins: [], leader: null, abort: null, gone: false, counted: false,
+    };
+    for (const key of hidden) Object.defineProperty(it, key, { enumerable: false });
+    this.files.push(it);
+    this.#counts.waiting++;
+    this.#sums.bytes += it.size;
+    this.#settled = false;
+    this.#emit("file", it);
+    return it;
+  }
+
+  set(it, state, problem = null) {
+    if (it.gone) return;
+    this.#counts[it.state]--;
+    this.#counts[state]++;
+    it.state = state;
+    it.problem = problem;
+    if (state === "uploaded") this.unjudged.add(it);
+    else this.unjudged.delete(it);
+    const ahead = state === "queued" || state === "uploading";
+    if (ahead !== it.counted) {
+      it.counted = ahead;
+      this.ahead += ahead ? 1 : -1;
+    }
+    this.#emit("file", it);
+    for (const twin of it.twins) this.#mirror(it, twin);
+    this.tell();
+    if (ended.has(state)) this.settle();
+    if (state === "uploaded") this.#poll();
+  }
+
+  #mirror(it, twin) {
+    twin.image = it.image;
+    this.loaded(twin, it.state === "uploaded" || ended.has(it.state) ? Math.min(it.loaded, twin.size) : 0, false);
+    this.set(twin, it.state, it.problem);
+  }
+
+  /** Notes how much of a file is there; moved, when bytes just went over the line. */
+  loaded(it, bytes, moved = true) {
+    const more = bytes - it.loaded;
+    it.loaded = bytes;
+    if (it.gone) return;
+    this.#sums.loaded += more;
+    if (moved && more > 0) {
+      this.#sums.sent += more;
+      this.through += more;
+      const now = performance.now();
+      this.movedAt = now;
+      const last = this.#rates.at(-1);
+      if (!last || now - last[0] > 250) this.#rates.push([now, this.#sums.sent]);
+      while (this.#rates.length > 2 && now - this.#rates[0][0] > rateMillis) this.#rates.shift();
+      this.passed("bucket");
+    }
+    this.tell();
+  }
+
+  fail(it, code, detail) {
+    this.loaded(it, 0, false);
+    this.set(it, "failed", { code, detail });
+  }
+
+  /** Begins a file anew; its digest is kept unless that may be what was wrong. */
+  again(it, rehash = it.problem?.code === "checksum_mismatch" || it.problem?.code === "size_mismatch") {
+    this.#forget(it);
+    Object.assign(it, { grant: null, strikes: 0, fresh: 0 });
+    if (rehash) it.sha1 = "";
+    this.loaded(it, 0, false);
+    this.#settled = false;
+    this.set(it, "waiting");
+    if (it.sha1) this.hashed(it);
+    else this.queue.hash.push(it);
+    this.#pump();
+  }
+
+  /** Takes a file off the list. */
+  remove(it) {
+    it.gone = true;
+    it.abort?.abort();
+    this.#forget(it);
+    this.files.splice(this.files.indexOf(it), 1);
+    this.#counts[it.state]--;
+    this.#sums.bytes -= it.size;
+    this.#sums.loaded -= it.loaded;
+    this.settle();
+    this.tell();
+  }
+
+  /** Takes a file out of all that speaks of it; equal files go on without it. */
+  #forget(it) {
+    for (const queue of Object.values(this.queue)) {
+      const at = queue.indexOf(it);
+      if (at >= 0) queue.splice(at, 1);
+    }
+    if (it.counted) { it.counted = false; this.ahead--; }
+    this.unjudged.delete(it);
+    this.#byImage.get(it.image?.id)?.delete(it);
+    if (it.leader) {
+      const at = it.leader.twins.indexOf(it);
+      if (at >= 0) it.leader.twins.splice(at, 1);
+      it.leader = null;
+    }
+    if (this.#leaders.get(it.sha1) === it) this.#leaders.delete(it.sha1);
+    const twins = it.twins.splice(0);
+    for (const twin of twins) {
+      twin.leader = null;
+      if (!ended.has(twin.state) && !twin.gone) this.again(twin);
+    }
+  }
+
+  /** A file's digest is known: it is registered, or goes with an equal one that is. */
+  hashed(it) {
+    const leader = this.#leaders.get(it.sha1);
+    if (leader && leader !== it && leader.state !== "failed" && leader.state !== "invalid") {
+      it.leader = leader;
+      leader.twins.push(it);
+      this.#mirror(leader, it);
+      return;
+    }
+    this.#leaders.set(it.sha1, it);
+    this.set(it, "queued");
+    this.queue.register.push(it);
+  }
+
+  link(it, image) {
+    it.image = image;
+    let set = this.#byImage.get(image.id);
+    if (!set) this.#byImage.set(image.id, set = new Set());
+    set.add(it);
+  }
+
+  observe(images) {
+    for (const image of images) {
+      for (const it of this.#byImage.get(image.id) ?? []) {
+        if (image.attempt < it.image.attempt) continue; // of an earlier try
+        it.image = image;
+        if (it.state === "uploaded") this.#judge(it);
+      }
+    }
+  }
+
+  /** A file's bytes are in its bucket. */
+  arrived(it, moved = false) {
+    this.loaded(it, it.size, moved);
+    this.set(it, "uploaded");
+    this.#judge(it); // an event may have been quicker
+  }
+
+  /** What became of an image whose bytes are there. */
+  #judge(it) {
+    const { state, reasons } = it.image;
+    if (state === "Ready") {
+      this.set(it, "ready");
+    } else if (state === "Invalid") {
+      const [code, ...rest] = (reasons?.[0] ?? "invalid").split(": ");
+      this.set(it, "invalid", { code, detail: rest.join(": ") || code, reasons });
+    } else if (state === "Removed") {
+      this.set(it, "failed", { code: "removed", detail: "the image was removed meanwhile" });
+    }
+  }
+
+  pause() {
+    if (this.paused) return;
+    this.paused = true;
+    for (const it of this.files) it.abort?.abort();
+    this.#rates = [];
+    this.tell();
+  }
+
+  resume() {
+    this.paused = false;
+    this.movedAt = performance.now();
+    this.troubled(null);
+    this.#pump();
+    this.tell();
+  }
+
+  /** Tells what keeps everything from going on. from is where that is: "server" or "bucket". */
+  troubled(trouble, from = "") {
+    if (!trouble && !this.trouble) return;
+    this.trouble = trouble;
+    this.#troubleFrom = from;
+    this.#emit("trouble", trouble);
+  }
+
+  /** Something succeeded there: what passes by itself has passed. */
+  passed(from) {
+    if (this.trouble?.passing && this.#troubleFrom === from) this.troubled(null);
+  }
+
+  tell() {
+    this.#timer ||= setTimeout(() => {
+      this.#timer = 0;
+      this.#emit("progress", this.totals);
+    }, progressMillis);
+  }
+
+  settle() {
+    if (this.#settled || this.adding || !this.files.length) return;
+    if (this.#counts.ready + this.#counts.invalid + this.#counts.failed < this.files.length) return;
+    this.#settled = true;
+    if (this.trouble?.passing) this.troubled(null); // nothing waits for it any more
+    this.#emit("settled", this.totals);
+  }
+
+  close() { clearTimeout(this.#timer); }
+}

@@ -1,0 +1,76 @@
+package broker
+
+import (
+	"context"
+	"crypto/sha1"
+	"time"
+)
+
+// reserveTime is how long a tag's first file may be on its way. Uploads in parts are
+// given up after as long.
+const reserveTime = 24 * time.Hour
+
+// receiveFirst makes the tag with its first file. The object's key has the project's id
+// in it, so that this is kept before the first byte comes: as one that is removed,
+// which nobody sees, and whose prefix is emptied should this process be killed. A file
+// that does not come whole takes it along.
+func (t *TagIntake) receiveFirst(ctx context.Context, place Bucket, f NewTagFile, m *meter) (Image, bool, error) {
+	s := t.tags
+	t.project = s.newTag(t.project.Tag, t.project.OwnerID) // of this file alone
+	if err := s.Store.ReserveTag(ctx, t.project, s.Now().Add(reserveTime)); err != nil {
+		return Image{}, false, err
+	}
+	reserved := t.project.ID
+	r, err := t.put(ctx, place, f, m)
+	if err != nil {
+		t.release(ctx, reserved)
+		return Image{}, false, err
+	}
+	img, kept, err := t.keep(ctx, r)
+	if kept {
+		t.first = false
+		return img, true, nil
+	}
+	if CodeOf(err) == CodeConflict {
+		img, kept, err = t.follow(ctx, place, f, r)
+	}
+	if t.discard(ctx, place, r.key()) {
+		t.release(ctx, reserved)
+	}
+	return img, kept, err
+}
+
+// follow brings a file that was put to the tag which another file made meanwhile. It is
+// read back from its bucket: this happens once in the life of a tag.
+func (t *TagIntake) follow(ctx context.Context, place Bucket, f NewTagFile, r incoming) (Image, bool, error) {
+	next, err := t.tags.Intake(ctx, t.by, t.client, t.project.Tag)
+	if err != nil {
+		return Image{}, false, err
+	}
+	if next.first || place.Reader == nil {
+		return Image{}, false, Errorf(CodeConflict, "the tag %s is being made and removed at this moment; send the file again", t.project.Tag)
+	}
+	body, err := place.Reader.OpenProven(ctx, r.key(), r.Seen.ETag, r.Seen.SizeBytes, 0)
+	if err != nil {
+		return Image{}, false, err
+	}
+	defer body.Close()
+	f.Body, f.SizeBytes = body, r.Seen.SizeBytes
+	none := func() error { return nil } // it has its room already
+	img, kept, err := next.receive(ctx, place, f, &meter{
+		body: body, sum: sha1.New(), most: f.SizeBytes, grow: func(int64) error { return nil }, recheck: none,
+	})
+	if err == nil {
+		t.project, t.first = next.project, false
+	}
+	return img, kept, err
+}
+
+// release forgets what was reserved. Should that fail, it goes by itself.
+func (t *TagIntake) release(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
+	defer cancel()
+	if err := t.tags.Store.ReleaseTag(ctx, id); err != nil && t.tags.Log != nil {
+		t.tags.Log.Warn("could not forget a tag that was not made; it goes by itself within a day", "project", id, "err", err)
+	}
+}
