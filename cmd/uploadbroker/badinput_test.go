@@ -157,6 +157,7 @@ func asText(s string) string {
 // TestBadInput sends what must be refused over REST and GraphQL: each is told
 // clearly what to do, and nothing is left behind.
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	h := serveHere(t)
 	ctx := t.Context()
 	owner, err := h.db.Store.OwnerByEmail(ctx, broker.BootstrapEmail)
@@ -303,6 +304,7 @@ func TestBadInput(t *testing.T) {
 // TestOneFileOnce: one sha1 twice in a batch, and clients of both APIs at the same
 // moment, make one image.
 func TestOneFileOnce(t *testing.T) {
+	t.Parallel()
 	h := serveHere(t)
 	by, err := h.keys.Authenticate(t.Context(), h.key)
 	if err != nil {
@@ -346,6 +348,7 @@ func TestOneFileOnce(t *testing.T) {
 // TestDatabaseDown: while Postgres is away callers are told to come again, by both
 // APIs; when it is back, so is the server, without a restart.
 func TestDatabaseDown(t *testing.T) {
+	t.Parallel()
 	dir := dataFolder(t)
 	startPostgres := func() *privatepg.Server {
 		t.Helper()
@@ -397,6 +400,7 @@ func TestDatabaseDown(t *testing.T) {
 // TestBucketDown: a bucket that is away costs no verdict; when it is back, what was
 // uploaded is judged.
 func TestBucketDown(t *testing.T) {
+	t.Parallel()
 	cloud := startS3(t, "east")
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	write(t, path, []byte("buckets:\n"+cloud.config("East", "east", "")))

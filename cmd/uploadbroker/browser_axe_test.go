@@ -67,6 +67,7 @@ func (b *browserPage) judge(source, name string) {
 
 // TestBrowserAccessible: axe finds nothing serious on any page.
 func TestBrowserAccessible(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	source := axe(t)
 	config := filepath.Join(t.TempDir(), "config.yaml")
@@ -119,6 +120,7 @@ func TestBrowserAccessible(t *testing.T) {
 // TestBrowserWords: both languages say the same things, and every word that a view
 // asks for is there.
 func TestBrowserWords(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	s := start(t, dataFolder(t))
 	b := newBrowser(t)
@@ -185,6 +187,7 @@ func TestBrowserWords(t *testing.T) {
 
 // TestBrowserWeight: a project's page is under 150 KB on the wire before images.
 func TestBrowserWeight(t *testing.T) {
+	t.Parallel()
 	const most = 150_000
 	needBrowser(t)
 	s := start(t, dataFolder(t))

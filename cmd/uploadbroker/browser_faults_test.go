@@ -37,6 +37,7 @@ func (b *browserPage) troubles() (all []string) {
 // TestUploaderTellsOfTroubles: what passes is told, and told to be over; what does not
 // pass pauses everything until somebody goes on.
 func TestUploaderTellsOfTroubles(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	s := start(t, dataFolder(t))
 	pid := newProject(t, s, "recon")
@@ -103,6 +104,7 @@ func TestUploaderTellsOfTroubles(t *testing.T) {
 // TestUploaderWorkers: a worker that does not load is replaced once; then its files
 // fail and say so, and may be sent again.
 func TestUploaderWorkers(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	s := start(t, dataFolder(t))
 	for kind, bad := range map[string]string{

@@ -103,6 +103,7 @@ func (s *server) imageStates(pid, state string) map[string]string {
 // TestBrowserGallery looks at a project: filters, sorts, opens one, accepts a damaged
 // one, deletes and takes it back, sees others arrive, downloads one and all.
 func TestBrowserGallery(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	s := start(t, dataFolder(t))
 	files := map[string][]byte{"text.jpg": []byte("this is text\n"), "cut.jpg": photo(99, 640, 480)}

@@ -10,6 +10,7 @@ import (
 // browser has few; seen again it is told what it missed, without loading anything anew.
 // One whose session has ended meanwhile leads to sign in, and back.
 func TestBrowserHidden(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	s := start(t, dataFolder(t))
 	b := newBrowser(t)
@@ -54,6 +55,7 @@ func TestBrowserHidden(t *testing.T) {
 // TestBrowserBuckets: an operator sees which buckets he is offered in which order, which
 // not and why, and which the broker can't reach.
 func TestBrowserBuckets(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	cloud := startS3(t, "near", "old", "far")
 	path := filepath.Join(t.TempDir(), "config.yaml")

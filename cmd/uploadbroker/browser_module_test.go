@@ -95,6 +95,7 @@ var mixedOutcome = []outcome{
 // TestUploaderElsewhere uploads from a page of another site, with a key, into a
 // bucket of each kind: a presigned one, and OSS with a token.
 func TestUploaderElsewhere(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	s := start(t, dataFolder(t), "--demo-oss")
 	for _, bucket := range []string{"Local", demoSymbol} {
@@ -147,6 +148,7 @@ func TestUploaderElsewhere(t *testing.T) {
 // TestUploaderPauses: what is paused stays, what is resumed goes on, what is taken
 // off the list never comes.
 func TestUploaderPauses(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	s := start(t, dataFolder(t))
 	pid := newProject(t, s, "recon")
@@ -191,6 +193,7 @@ func TestUploaderPauses(t *testing.T) {
 // TestUploaderSendsAgain: a server that is away is waited for, and what was Invalid is
 // sent again with better bytes.
 func TestUploaderSendsAgain(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	s := start(t, dataFolder(t))
 	pid := newProject(t, s, "recon")

@@ -15,6 +15,7 @@ import (
 // TestBrowserShowsOtherOrigins: thumbnails and photos that lie with an S3 server and
 // with OSS are seen, though their links lead to other origins than the page's.
 func TestBrowserShowsOtherOrigins(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	cloud := startS3(t, "east")
 	path := filepath.Join(t.TempDir(), "config.yaml")

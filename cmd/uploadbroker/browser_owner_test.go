@@ -12,6 +12,7 @@ import (
 // key made, seen once and ended, the buckets, a reconstruction on the stand-in of an
 // engine, the audit and an image's story, both languages.
 func TestBrowserOwner(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	w := newReconWorld(t, "zip")
 	b := newBrowser(t)
@@ -126,6 +127,7 @@ func TestBrowserOwner(t *testing.T) {
 // TestBrowserTaskStates: a reconstruction under way and one that failed, as an engine
 // brings them about too quickly or never.
 func TestBrowserTaskStates(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	s := start(t, dataFolder(t))
 	b := newBrowser(t)

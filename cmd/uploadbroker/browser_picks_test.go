@@ -50,6 +50,7 @@ func (b *browserPage) picked(names ...string) {
 // TestBrowserPicks: several images are picked by mouse, keyboard and finger, and
 // deleted, taken back and kept together.
 func TestBrowserPicks(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	s := start(t, dataFolder(t))
 	files := map[string][]byte{}

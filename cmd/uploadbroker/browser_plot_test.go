@@ -14,6 +14,7 @@ import (
 
 // TestBrowserPlane: distances in the plot are those on the globe, wherever it is.
 func TestBrowserPlane(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	s := start(t, dataFolder(t))
 	b := newBrowser(t)
@@ -57,6 +58,7 @@ func TestBrowserPlane(t *testing.T) {
 // TestBrowserPlot: what is at one spot can be opened, by the pointer and by the
 // keyboard, and words tell what the eye sees.
 func TestBrowserPlot(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	s := start(t, dataFolder(t))
 	b := newBrowser(t)
@@ -133,6 +135,7 @@ func TestBrowserPlot(t *testing.T) {
 
 // TestBrowserStale: a page of which a module does not come says so.
 func TestBrowserStale(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	s := start(t, dataFolder(t))
 	b := newBrowser(t)

@@ -18,6 +18,7 @@ const evil = `fetch('/page/v1/me').then((r) => r.json()).then((me) => { document
 // TestBrowserTag: somebody without a key sends files to an open tag and sees them;
 // its owner looks at it; nothing that was sent runs beside his session.
 func TestBrowserTag(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	config := filepath.Join(t.TempDir(), "config.yaml")
 	write(t, config, []byte("tags: {anonymous: [inbox], public: [inbox], min_free: 1MiB}\n"))

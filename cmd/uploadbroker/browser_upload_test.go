@@ -22,6 +22,7 @@ func (b *browserPage) openProject(s *server, pid string) {
 // Ready and the damaged one Invalid with its reason, without a reload. It is in a LAN,
 // where the page is no secure context.
 func TestBrowserUpload(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	s := start(t, dataFolder(t), "--demo-oss")
 	b := newBrowser(t)
@@ -174,6 +175,7 @@ func TestBrowserManyFiles(t *testing.T) {
 // TestBrowserUploadRefused: why a file or all of them can't be uploaded is told in the
 // person's language, and how to go on.
 func TestBrowserUploadRefused(t *testing.T) {
+	t.Parallel()
 	needBrowser(t)
 	s := start(t, dataFolder(t))
 	pid := newProject(t, s, "recon")

@@ -37,6 +37,7 @@ const (
 // that was ever acknowledged to one of them must be there in the end, whole and
 // once.
 func TestKill9AtRandomMoments(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	if given := os.Getenv(crashSeed); given != "" {
 		var err error

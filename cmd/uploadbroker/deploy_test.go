@@ -848,6 +848,7 @@ func (c *deployCheck) readme() {
 
 // TestDeployRefuses changes one thing at a time, as a renamed flag or a slip would.
 func TestDeployRefuses(t *testing.T) {
+	t.Parallel()
 	const composed, makeSecrets, minioInit = "deploy/compose/uploadbroker.yaml", "deploy/compose/make-secrets", "deploy/compose/minio-init"
 	good, p := readDeployment(t), readProgram(t)
 	for _, m := range []struct{ file, old, new, want string }{

@@ -189,6 +189,7 @@ func noise(size int) []byte {
 // TestFirstStartOnFullDisk makes no database where it can't be finished, and
 // nothing that would be in the way later.
 func TestFirstStartOnFullDisk(t *testing.T) {
+	t.Parallel()
 	withDisk(t, func(t *testing.T, d *smallDisk) {
 		for _, leave := range []int64{60 << 20, 10 << 20, 0} {
 			d.fill(leave)
@@ -216,6 +217,7 @@ func TestFirstStartOnFullDisk(t *testing.T) {
 // nothing is half stored, the database goes on, and space that is freed counts
 // without a restart.
 func TestUploadsFillTheDisk(t *testing.T) {
+	t.Parallel()
 	withDisk(t, func(t *testing.T, d *smallDisk) {
 		s := start(t, d.data())
 		pid := s.newProject("large files")
@@ -302,6 +304,7 @@ func compare(t *testing.T, got, want map[string][]byte) {
 // the API names the cause; where Postgres gives up the program ends and names it
 // too; and with space freed all that was acknowledged is there.
 func TestDiskFullToTheLastByte(t *testing.T) {
+	t.Parallel()
 	withDisk(t, func(t *testing.T, d *smallDisk) {
 		s := start(t, d.data())
 		key, pid := s.key, s.newProject("before")

@@ -70,6 +70,7 @@ func (s *server) eventSecrets(flags ...string) map[string]string {
 // TestEvents: a bucket's word brings the look at once; whoever does not know its
 // secret is refused, and nobody can say that something arrived which did not.
 func TestEvents(t *testing.T) {
+	t.Parallel()
 	dsn, exec := onPostgres(t)
 	cloud := startS3(t, "east", "west")
 	path := filepath.Join(t.TempDir(), "config.yaml")

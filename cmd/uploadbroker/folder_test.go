@@ -13,6 +13,7 @@ import (
 
 // TestFolderOfAnotherMajorIsRefused by the program, with nothing changed.
 func TestFolderOfAnotherMajorIsRefused(t *testing.T) {
+	t.Parallel()
 	data := dataFolder(t)
 	start(t, data).stop()
 	if err := os.WriteFile(filepath.Join(data, "pg", "PG_VERSION"), []byte("99\n"), 0o600); err != nil {
@@ -34,6 +35,7 @@ func TestFolderOfAnotherMajorIsRefused(t *testing.T) {
 // TestFolderInUseIsLeftAlone: a second server changes nothing, not even who is said
 // to hold the folder.
 func TestFolderInUseIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	data := dataFolder(t)
 	s := start(t, data)
 	postmaster := s.postmaster()

@@ -77,6 +77,7 @@ func aProject(t testing.TB, store *postgres.Store) (broker.Owner, broker.Project
 
 // TestJobsCommands lists what could not be checked with its cause, and retries it.
 func TestJobsCommands(t *testing.T) {
+	t.Parallel()
 	data := dataFolder(t)
 	start(t, data).stop()
 	// inside works on the database while no server does.
@@ -156,6 +157,7 @@ func TestJobsCommands(t *testing.T) {
 // TestJobsRetryBesideServe: what could not be checked is Ready once the bucket
 // gives it back and an operator says so.
 func TestJobsRetryBesideServe(t *testing.T) {
+	t.Parallel()
 	data := dataFolder(t)
 	s := start(t, data)
 	if code, out := s.client("upload", photos(t, 2), "--new", "demo"); code != 0 {
@@ -299,6 +301,7 @@ func (s *jobsSite) do(t *testing.T, jar http.CookieJar, method, path, body strin
 
 // TestJobsPageIsForAdmins: by key, by session, and for nobody else.
 func TestJobsPageIsForAdmins(t *testing.T) {
+	t.Parallel()
 	s := openJobsSite(t)
 	admin, reader := s.key(t, broker.ScopeAdmin), s.key(t, broker.ScopeRead, broker.ScopeUpload, broker.ScopeManage)
 	signIn := func(key, next string) (http.CookieJar, string) {
@@ -364,6 +367,7 @@ func TestJobsPageIsForAdmins(t *testing.T) {
 // TestJobsPageRetries what was given up, in a way that does something, and only
 // for its own page.
 func TestJobsPageRetries(t *testing.T) {
+	t.Parallel()
 	s := openJobsSite(t)
 	admin := s.key(t, broker.AllScopes()...)
 	jar, _ := cookiejar.New(nil)

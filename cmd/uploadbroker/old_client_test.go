@@ -26,6 +26,7 @@ func (s *server) runOld(args ...string) (code int, out string) {
 // TestOldScript: a script from before this program works by changing the
 // endpoint, also when it is run again, and is told why a photo is bad.
 func TestOldScript(t *testing.T) {
+	t.Parallel()
 	for _, tool := range []string{"curl", "sha1sum", "sed"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Fatalf("%s is missing; `make setup` installs it", tool)

@@ -20,6 +20,7 @@ func entry(name string, bytes []byte) map[string]any {
 // TestOperatorsCommandsBesideServe makes owners and keys while the server runs,
 // and when it does not.
 func TestOperatorsCommandsBesideServe(t *testing.T) {
+	t.Parallel()
 	data := dataFolder(t)
 	s := start(t, data)
 	at := func(args ...string) []string { return append(args, "--data-dir", data) }
@@ -87,6 +88,7 @@ func TestOperatorsCommandsBesideServe(t *testing.T) {
 
 // TestBootstrapKey sets the key by the environment, at every start.
 func TestBootstrapKey(t *testing.T) {
+	t.Parallel()
 	data := dataFolder(t)
 	const chosen = "a-key-of-sixteen-characters-or-more"
 	for range 2 {
@@ -179,6 +181,7 @@ func TestExampleConfigIsGood(t *testing.T) {
 
 // TestUsage answers nonsense with what to do.
 func TestUsage(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		args []string
 		code int
@@ -218,6 +221,7 @@ func TestOperatorInTheWrongFolder(t *testing.T) {
 // TestAnotherSizeIsRefused: a second registration can't change what the first one
 // declared of the same bytes, nor spoil its upload.
 func TestAnotherSizeIsRefused(t *testing.T) {
+	t.Parallel()
 	s := start(t, dataFolder(t))
 	var p struct{ ID string }
 	s.call("POST", "/v1/projects", map[string]any{"name": "sizes"}, &p)

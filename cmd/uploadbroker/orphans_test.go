@@ -36,6 +36,7 @@ func (s *s3Server) putOld(bucket, key string, data []byte, old time.Duration) {
 // TestBucketsOrphans lists beside a running server, deletes nothing unasked, and
 // then what is due.
 func TestBucketsOrphans(t *testing.T) {
+	t.Parallel()
 	cloud := startS3(t, "east", "west")
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	write(t, path, []byte("retention: {invalid: 168h, orphans: 2h}\nbuckets:\n"+cloud.config("East", "east", "")+cloud.config("West", "west", "")))

@@ -95,6 +95,7 @@ type ossImage struct {
 // TestOSSClients: what the broker gives is enough to upload with, for each
 // client, and for nothing else.
 func TestOSSClients(t *testing.T) {
+	t.Parallel()
 	w := startOSSWorld(t)
 	var parties []*ossParty
 	for i, c := range w.clients(t) {

@@ -88,6 +88,7 @@ func (s *server) waitState(pid, id, want string) (img struct{ State, Bucket, ETa
 // for two of them both get grants, and the first object decides; a drained bucket
 // is read but not granted.
 func TestSeveralBuckets(t *testing.T) {
+	t.Parallel()
 	cloud := startS3(t, "east", "west")
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	base := "local_bucket: {enabled: true}\nbuckets:\n"
@@ -153,6 +154,7 @@ func TestSeveralBuckets(t *testing.T) {
 // TestInstantUploadByTheBucket: the same owner's file in another project of the
 // same bucket is copied by the bucket itself and exists at once.
 func TestInstantUploadByTheBucket(t *testing.T) {
+	t.Parallel()
 	cloud := startS3(t, "east")
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	write(t, path, []byte("local_bucket: {enabled: true}\nbuckets:\n"+cloud.config("East", "east", "")))

@@ -393,6 +393,7 @@ func TestConfigOfReconstruction(t *testing.T) {
 
 // config check asks the engine whether it is there, and whether it knows its options.
 func TestConfigCheckAsksTheEngine(t *testing.T) {
+	t.Parallel()
 	node := httptest.NewServer(odmstand.New(odmstand.Options{Dir: t.TempDir(), Token: odmToken}))
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	check := func(more string) (int, string) {

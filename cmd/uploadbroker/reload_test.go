@@ -45,6 +45,7 @@ func (s *server) enum(name string) string {
 // TestReloadOnHangup: SIGHUP puts changed buckets and places in force, tells what
 // needs a restart, and leaves all as it was when the file has a fault.
 func TestReloadOnHangup(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	const (
 		base  = "local_bucket: {enabled: true}\ngeoip: {overrides: {127.0.0.0/8: {country: %s}}}\nbuckets:\n"

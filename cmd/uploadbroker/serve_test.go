@@ -19,6 +19,7 @@ import (
 // folder of photos to Ready, the same again without a byte, bad files told apart
 // and mended.
 func TestFromNothingToReady(t *testing.T) {
+	t.Parallel()
 	s := start(t, dataFolder(t))
 	if s.key == "" || !strings.Contains(s.out.String(), "/sign-in#") || !strings.Contains(s.out.String(), " upload") {
 		t.Errorf("the first start does not tell key, sign-in link and command:\n%s", s.out)
@@ -74,6 +75,7 @@ func TestFromNothingToReady(t *testing.T) {
 
 // TestRealPhotos uploads the photos that lie beside a checkout, where they do.
 func TestRealPhotos(t *testing.T) {
+	t.Parallel()
 	dir, _ := filepath.Abs("../../../shared/photos")
 	found, _ := filepath.Glob(filepath.Join(dir, "*.JPG"))
 	if len(found) == 0 {
@@ -113,6 +115,7 @@ func (s *server) project(name string) string {
 }
 
 func TestTwiceOnOneFolderIsRefused(t *testing.T) {
+	t.Parallel()
 	data := dataFolder(t)
 	s := start(t, data)
 	second := begin(t, data, nil, nil, "--listen", "127.0.0.1:0")
@@ -145,6 +148,7 @@ func TestPortInUseIsRefused(t *testing.T) {
 
 // TestKill9LosesNothing kills the program between and during uploads.
 func TestKill9LosesNothing(t *testing.T) {
+	t.Parallel()
 	data := dataFolder(t)
 	s := start(t, data)
 	key := s.key
@@ -182,6 +186,7 @@ func (s *server) waitDead(pid int) {
 
 // TestPlaces serves from folders that are hard to serve from.
 func TestPlaces(t *testing.T) {
+	t.Parallel()
 	deep := filepath.Join(dataFolder(t), strings.Repeat("a deep folder/", 12), "it's \"quoted\" 照片")
 	places := map[string]string{"deep": deep}
 	if os.Geteuid() == 0 {
@@ -214,6 +219,7 @@ func TestPlaces(t *testing.T) {
 
 // TestAsOrdinaryUser runs the whole product without root's rights.
 func TestAsOrdinaryUser(t *testing.T) {
+	t.Parallel()
 	var credential *syscall.Credential
 	base := t.TempDir()
 	if os.Geteuid() == 0 {

@@ -79,6 +79,7 @@ func readSoakSize(t testing.TB) soakSize {
 // alone after that, within three minutes and without anybody's help, every image
 // has exactly one verdict, the right one for its bytes.
 func TestSoak(t *testing.T) {
+	t.Parallel()
 	size := readSoakSize(t)
 	t.Logf("seed %d, %s of chaos", size.seed, size.chaos)
 	s := newSoak(t)

@@ -17,6 +17,7 @@ import (
 // TestCollectInTheLAN is the data-collection server in one go: `serve --lan`, files
 // from phones without a key, their verdicts, and all of them as one zip.
 func TestCollectInTheLAN(t *testing.T) {
+	t.Parallel()
 	data := dataFolder(t)
 	s := start(t, data, "--lan")
 	if len(lanAddrs()) > 0 {

@@ -178,6 +178,7 @@ func (s *server) task(id string) (t toldTask) {
 // its token, and what it made is copied; the broker may be killed meanwhile. Others
 // are told of each change.
 func TestWebhookEngine(t *testing.T) {
+	t.Parallel()
 	e := newWebhookEngine(t)
 	listener := newHookReceiver(t, otherSecret)
 	address := freeAddress(t)

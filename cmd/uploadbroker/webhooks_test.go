@@ -173,6 +173,7 @@ func (r *hookReceiver) got(kind string) (found []message) {
 // TestWebhooks: who is told, is told what happened, by the whole program; also while
 // it is killed.
 func TestWebhooks(t *testing.T) {
+	t.Parallel()
 	all, settled := newHookReceiver(t, otherSecret), newHookReceiver(t, testSecret)
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	write(t, path, fmt.Appendf(nil, `fetch: {allow_networks: [127.0.0.0/8]}

@@ -16,6 +16,7 @@ import (
 // the program's own commands; a download outlives the server's kill -9; one whose
 // object changed never ends well.
 func TestZipOfTheWholeProduct(t *testing.T) {
+	t.Parallel()
 	files := map[string][]byte{}
 	for i, name := range []string{"a.jpg", "100MEDIA/DJI_0001.JPG", "101MEDIA/DJI_0001.JPG", "Größe/照片.jpg"} {
 		files[name] = photo(uint64(i), 640, 480)
