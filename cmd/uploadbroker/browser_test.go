@@ -182,16 +182,29 @@ func (b *browserPage) open(url string) {
 // value into out, which may be nil.
 func (b *browserPage) js(expression string, out any) {
 	b.t.Helper()
-	var text string
-	b.do(chromedp.Evaluate("(async () => JSON.stringify(await ("+expression+")) ?? 'null')()", &text,
-		func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
-	if out == nil {
-		return
-	}
-	if err := json.Unmarshal([]byte(text), out); err != nil {
-		b.t.Fatalf("%s is %s: %v", expression, text, err)
+	if err := b.evaluate(expression, out); err != nil {
+		b.t.Fatalf("the browser: %v", err)
 	}
 }
+
+func (b *browserPage) evaluate(expression string, out any) error {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	var text string
+	err := chromedp.Run(ctx, chromedp.Evaluate("(async () => JSON.stringify(await ("+expression+")) ?? 'null')()", &text,
+		func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
+	if err != nil || out == nil {
+		return err
+	}
+	if err := json.Unmarshal([]byte(text), out); err != nil {
+		return fmt.Errorf("%s is %s: %w", expression, text, err)
+	}
+	return nil
+}
+
+// leaving matches what the browser answers when the page that was asked is just making
+// room for the next one.
+var leaving = regexp.MustCompile(`Inspected target navigated or closed|Execution context was destroyed|Cannot find context`)
 
 // text is what a person reads in an element.
 func (b *browserPage) text(selector string) (s string) {
@@ -205,7 +218,9 @@ func (b *browserPage) wait(what, condition string) {
 	b.t.Helper()
 	for began := time.Now(); ; time.Sleep(30 * time.Millisecond) {
 		var ok bool
-		b.js("Boolean("+condition+")", &ok)
+		if err := b.evaluate("Boolean("+condition+")", &ok); err != nil && !leaving.MatchString(err.Error()) {
+			b.t.Fatalf("the browser: %v", err)
+		}
 		if ok {
 			return
 		}
