@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -179,6 +180,13 @@ func baseURL(r *http.Request, o Options) string {
 		return o.PublicURL
 	}
 	scheme, host := "http", r.Host
+	if host == "" { // HTTP/1.0 needs none
+		if here, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+			if ap, err := netip.ParseAddrPort(here.String()); err == nil {
+				host = netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port()).String()
+			}
+		}
+	}
 	if r.TLS != nil {
 		scheme = "https"
 	}

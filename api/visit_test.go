@@ -1,6 +1,8 @@
 package api
 
 import (
+	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -202,6 +204,18 @@ func TestBaseURL(t *testing.T) {
 		}
 		if got := baseURL(r, Options{PublicURL: "https://p.example", TrustedProxies: prefixes("10.0.0.0/8")}); got != "https://p.example" {
 			t.Errorf("public_url: %s", got)
+		}
+	}
+}
+
+// HTTP/1.0 names no host: the address that was called is known all the same.
+func TestBaseURLWithoutHost(t *testing.T) {
+	for at, want := range map[string]string{
+		"192.168.1.20:8080": "http://192.168.1.20:8080", "[2001:db8::1]:80": "http://[2001:db8::1]:80", "[fe80::1%eth0]:80": "http://[fe80::1]:80",
+	} {
+		r := (&http.Request{RemoteAddr: "10.0.0.1:5000"}).WithContext(context.WithValue(t.Context(), http.LocalAddrContextKey, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(at))))
+		if got := baseURL(r, Options{}); got != want {
+			t.Errorf("at %s: %s, want %s", at, got, want)
 		}
 	}
 }

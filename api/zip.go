@@ -80,7 +80,7 @@ func (w *zipWriter) WriteHeader(status int) {
 		why = "the zip has no such range; Content-Range tells its length"
 		w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", w.size)) // net/http does not always
 	case http.StatusPreconditionFailed:
-		why = "the zip is another one than the request asks for; its ETag is in the header"
+		why = "the zip has changed and is another one than the request asks for; delete what you have of it, and download it anew"
 	default:
 		w.ResponseWriter.WriteHeader(status)
 		return

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -78,8 +79,8 @@ func (k *Keys) CreateOwn(ctx context.Context, by Caller, projects *Projects, n N
 	return k.Create(ctx, by.Owner, n)
 }
 
-// RevokeOwn ends a key of the caller, be it the one that he shows. One that has
-// ended stays as it is.
+// RevokeOwn ends a key of the caller, be it the one that he shows: no other that may
+// what his own may not. One that has ended stays as it is.
 func (k *Keys) RevokeOwn(ctx context.Context, by Caller, id string) (Key, error) {
 	own, err := k.Own(ctx, by)
 	if err != nil {
@@ -92,10 +93,25 @@ func (k *Keys) RevokeOwn(ctx context.Context, by Caller, id string) (Key, error)
 	if own[i].RevokedAt != nil {
 		return own[i], nil
 	}
+	if lacking := lacks(by.Key, own[i]); len(lacking) > 0 && id != by.Key.ID {
+		return Key{}, Errorf(CodeNotAllowed, "that key may what your own may not (%s); end it by one that has these scopes", strings.Join(lacking, ", "))
+	}
 	now := k.Now()
 	key, err := k.Store.RevokeKey(ctx, id, now)
 	if err == nil && key.RevokedAt == nil {
 		key.RevokedAt = &now
 	}
 	return key, err
+}
+
+// lacks names the scopes of another key that one's own has not. A reach that it has
+// not, Own does not show.
+func lacks(own, other Key) []string {
+	var out []string
+	for _, s := range other.Scopes {
+		if !slices.Contains(own.Scopes, s) {
+			out = append(out, string(s))
+		}
+	}
+	return out
 }

@@ -407,3 +407,34 @@ func newEmptyWorld(t *testing.T) *world {
 	}
 	return w
 }
+
+// TestRevokeOwnReach: a key ends none that may more than itself, but itself always.
+func TestRevokeOwnReach(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	p := w.project(t)
+	clerk := w.caller(t, w.ada, broker.NewKey{Name: "clerk", Scopes: []broker.Scope{broker.ScopeManage, broker.ScopeRead}})
+	tied := w.caller(t, w.ada, broker.NewKey{Name: "tied", Scopes: broker.AllScopes(), ProjectID: p.ID})
+	few := w.caller(t, w.ada, broker.NewKey{Scopes: []broker.Scope{broker.ScopeRead}})
+	upload := w.caller(t, w.ada, broker.NewKey{Scopes: []broker.Scope{broker.ScopeRead, broker.ScopeUpload}, ProjectID: p.ID})
+	_, err := w.keys.RevokeOwn(ctx, clerk, w.by.Key.ID)
+	if broker.CodeOf(err) != broker.CodeNotAllowed || !strings.Contains(err.Error(), "upload, admin") {
+		t.Errorf("the owner's first key: %v", err)
+	}
+	if _, err := w.keys.RevokeOwn(ctx, clerk, upload.Key.ID); broker.CodeOf(err) != broker.CodeNotAllowed || strings.Contains(err.Error(), "admin") {
+		t.Errorf("one that may upload: %v", err)
+	}
+	if _, err := w.keys.RevokeOwn(ctx, tied, w.by.Key.ID); broker.CodeOf(err) != broker.CodeNotFound {
+		t.Errorf("one for all projects by one for a project: %v", err)
+	}
+	for _, c := range []struct{ by, ends broker.Caller }{{clerk, few}, {tied, upload}, {clerk, clerk}, {w.by, tied}} {
+		if k, err := w.keys.RevokeOwn(ctx, c.by, c.ends.Key.ID); err != nil || k.RevokedAt == nil {
+			t.Errorf("%s: %+v %v", c.ends.Key.Name, k, err)
+		}
+	}
+	// What has ended already stays as it is, whoever asks.
+	again := w.caller(t, w.ada, broker.NewKey{Scopes: []broker.Scope{broker.ScopeManage}})
+	if _, err := w.keys.RevokeOwn(ctx, again, tied.Key.ID); err != nil {
+		t.Errorf("again: %v", err)
+	}
+}

@@ -104,6 +104,23 @@ func (l *Live) Follow(ctx context.Context, by Caller, projectID string, after in
 	return f, nil
 }
 
+// behindMax is how many lines of the audit one is told who comes again.
+const behindMax = 2000
+
+// Behind reports whether more happened behind a floor of news than is told once more:
+// then the lists are to be read anew, and the project followed from now on. The caller
+// must be one who may follow it.
+func (l *Live) Behind(ctx context.Context, by Caller, projectID string, after int64) (bool, error) {
+	if err := by.Need(ScopeRead); err != nil {
+		return false, err
+	}
+	if _, err := findProject(ctx, l.Store, by, projectID); err != nil || after < 0 {
+		return false, err
+	}
+	lines, err := l.Store.Changes(ctx, projectID, after, behindMax+1)
+	return len(lines) > behindMax, err
+}
+
 // News returns what changed since it was last called. The first call has counts and
 // task in any case. While images are open the broker is made to look for them.
 func (f *Feed) News(ctx context.Context) (News, error) {

@@ -163,8 +163,10 @@ func (s *Images) InvalidFile(ctx context.Context, by Caller, projectID, id strin
 		return "", err
 	case img.State == StateRemoved:
 		return "", errNoImage(id)
-	case by.Public(), img.State != StateInvalid:
+	case by.Public():
 		return "", Errorf(CodeConflict, "the image is %s; only one that is Ready is given out", img.State)
+	case img.State != StateInvalid:
+		return "", Errorf(CodeConflict, "the image is %s, not Invalid; ask for it without invalid=true", img.State)
 	case img.ETag == "" || img.SweptAt != nil:
 		return "", Errorf(CodeConflict, "there is no object of this image; register it again and upload it")
 	}

@@ -16,6 +16,7 @@ const (
 	ActorOwner    ActorKind = "owner"    // by one of his keys
 	ActorOperator ActorKind = "operator" // at the machine, by a command
 	ActorProgram  ActorKind = "program"  // the broker itself
+	ActorAnybody  ActorKind = "anybody"  // without a key, where a tag takes files of anybody; the detail has the address
 )
 
 // Actor is who did something, as far as it is still known: names are those of

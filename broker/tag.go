@@ -49,7 +49,9 @@ type ReceivedFile struct {
 	SHA1      SHA1
 	Seen      Seen
 	Anonymous bool
-	First     bool // of the tag, which ReserveTag keeps ProjectID for
+	Client    netip.Addr // that sent it
+	First     bool       // of the tag, which ReserveTag keeps ProjectID for
+	Gone      string     // the file name of an object that is not there, though its image is Uploaded; "": none
 	Now       time.Time
 	By        Caller // the zero Caller: nobody showed a key
 }
@@ -82,8 +84,12 @@ type TagStore interface {
 	// that judges it; and of a reserved tag the tag. kept is false when the tag has
 	// these bytes already: then the image is the one that has them, and the object
 	// serves nobody. CodeNotFound when the tag was removed meanwhile, CodeConflict when
-	// a reserved one has come to be by another file.
+	// a reserved one has come to be by another file. After any other error the image may
+	// have been made.
 	ReceiveFile(ctx context.Context, f ReceivedFile) (img Image, kept bool, err error)
+	// ReceivedAs waits for what ReceiveFile left under way and finds the image that an
+	// object of this name was kept as. CodeNotFound: none, and none will be.
+	ReceivedAs(ctx context.Context, projectID, filename string) (Image, error)
 }
 
 // ObjectReceiver takes objects that pass through the broker.
@@ -92,6 +98,8 @@ type ObjectReceiver interface {
 	// sizeBytes is negative when it is not known. The object outlives a loss of
 	// power when Receive returns. CodeInsufficientStorage when there is no room.
 	Receive(ctx context.Context, key, contentType string, sizeBytes int64, body io.Reader) (Seen, error)
+	// Holds reports whether an object is there and has this ETag.
+	Holds(ctx context.Context, key, etag string) (bool, error)
 	// Discard removes an object; none there is no error.
 	Discard(ctx context.Context, key string) error
 }
@@ -172,6 +180,9 @@ func (s *Tags) newTag(name, ownerID string) Project {
 // (images, thumbnails, the zip; nothing that changes anything): the caller, or a
 // reader of this project alone.
 //
+// A tag that is both public and anybody's is there for whoever asks, be it that its owner
+// has removed it: an empty one then, which its page is shown of and files are sent to.
+//
 // Who shows no key learns of a tag that is not public nothing, CodeUnauthenticated,
 // also when there is none; others get CodeNotFound for those that are not theirs.
 func (s *Tags) Reader(ctx context.Context, by Caller, name string) (Project, Caller, error) {
@@ -179,6 +190,11 @@ func (s *Tags) Reader(ctx context.Context, by Caller, name string) (Project, Cal
 		return Project{}, Caller{}, errNoTag(name)
 	}
 	p, err := s.Store.TagByName(ctx, name)
+	if CodeOf(err) == CodeNotFound && s.anonymous(name) && s.public(name) {
+		if err = s.prepare(ctx, name); err == nil {
+			p, err = s.Store.TagByName(ctx, name)
+		}
+	}
 	if err != nil && CodeOf(err) != CodeNotFound {
 		return Project{}, Caller{}, err
 	}
@@ -227,9 +243,17 @@ func publicReader(p Project) Caller {
 	return Caller{Owner: Owner{ID: p.OwnerID}, Key: Key{ID: publicKey, OwnerID: p.OwnerID, Scopes: []Scope{ScopeRead}, ProjectID: p.ID}}
 }
 
-func (s *Tags) public(name string) bool { return slices.Contains(s.Policy.Public, name) }
+func (s *Tags) public(name string) bool { return slices.ContainsFunc(s.Policy.Public, sameTag(name)) }
 
-func (s *Tags) anonymous(name string) bool { return slices.Contains(s.Policy.Anonymous, name) }
+func (s *Tags) anonymous(name string) bool {
+	return slices.ContainsFunc(s.Policy.Anonymous, sameTag(name))
+}
+
+// sameTag finds the tag of a name, however it is written: Inbox is the inbox. It is shown
+// as the configuration has it, or its first upload.
+func sameTag(name string) func(string) bool {
+	return func(other string) bool { return strings.EqualFold(name, other) }
+}
 
 func errNoTag(name string) error {
 	return Errorf(CodeNotFound, "there is no tag %.100q", name)
@@ -241,6 +265,14 @@ func (s *Tags) List(ctx context.Context, by Caller, page Page) ([]Tag, error) {
 	ownerID := ""
 	if by.Can(ScopeRead) {
 		ownerID = by.Owner.ID
+	}
+	for _, name := range s.Policy.Anonymous {
+		if !s.public(name) {
+			continue
+		}
+		if err := s.prepare(ctx, name); err != nil && CodeOf(err) != CodeNotFound { // there is no owner yet
+			return nil, err
+		}
 	}
 	list, err := s.Store.ListTags(ctx, ownerID, by.Key.ProjectID, s.Policy.Public, page)
 	if err != nil || len(list) == 0 {

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"crypto/sha1"
+	"errors"
 	"time"
 )
 
@@ -23,13 +24,18 @@ func (t *TagIntake) receiveFirst(ctx context.Context, place Bucket, f NewTagFile
 	reserved := t.project.ID
 	r, err := t.put(ctx, place, f, m)
 	if err != nil {
-		t.release(ctx, reserved)
+		if m.broke || refused(err) {
+			t.release(ctx, reserved)
+		}
 		return Image{}, false, err
 	}
 	img, kept, err := t.keep(ctx, r)
-	if kept {
+	switch {
+	case kept:
 		t.first = false
 		return img, true, nil
+	case errors.Is(err, errUnsure):
+		return Image{}, false, err
 	}
 	if CodeOf(err) == CodeConflict {
 		img, kept, err = t.follow(ctx, place, f, r)
@@ -38,6 +44,17 @@ func (t *TagIntake) receiveFirst(ctx context.Context, place Bucket, f NewTagFile
 		t.release(ctx, reserved)
 	}
 	return img, kept, err
+}
+
+// refused reports whether a bucket that took no file has said so. Any other failure may
+// have come after the file was stored: then what was reserved stays, and its own sweep
+// finds what lies there.
+func refused(err error) bool {
+	switch CodeOf(err) {
+	case CodeDenied, CodeInsufficientStorage, CodeTooLarge, CodeTooManyRequests, CodeNotSupported, CodeInvalid, CodeConflict:
+		return true
+	}
+	return false
 }
 
 // follow brings a file that was put to the tag which another file made meanwhile. It is

@@ -22,8 +22,10 @@ func SafeName(raw string) string {
 		switch {
 		case unicode.IsControl(r), r == 0xfffe, r == 0xffff:
 			return '_'
-		case r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
+		case r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0x200e, r == 0x200f, r == 0x061c:
 			return '_' // they turn the direction of what follows: gpj.exe would read exe.jpg
+		case r == 0x200b:
+			return '_' // nobody sees it, and two names look alike
 		}
 		return r
 	}, s)

@@ -7,15 +7,12 @@ import (
 	"hash"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
-	"time"
 )
 
 // recheckBytes is how much of a file is taken between two looks at the disk.
 const recheckBytes = 8 << 20
-
-// keepTime bounds what is done after the last byte came: the client may have left.
-const keepTime = 30 * time.Second
 
 // TagIntake takes files into a tag for one caller, one after the other.
 type TagIntake struct {
@@ -43,11 +40,12 @@ func (s *Tags) Intake(ctx context.Context, by Caller, client netip.Addr, name st
 		return nil, err
 	}
 	in := &TagIntake{tags: s, by: by, client: client}
-	open := s.anonymous(name)
-	if !open {
-		if err := by.Need(ScopeUpload); err != nil {
-			return nil, err
-		}
+	at := slices.IndexFunc(s.Policy.Anonymous, sameTag(name))
+	open := at >= 0
+	if open {
+		name = s.Policy.Anonymous[at]
+	} else if err := by.Need(ScopeUpload); err != nil {
+		return nil, err
 	}
 	var err error
 	in.project, err = s.Store.TagByName(ctx, name)
@@ -124,7 +122,7 @@ func (t *TagIntake) receive(ctx context.Context, place Bucket, f NewTagFile, m *
 		return Image{}, false, err
 	}
 	img, kept, err := t.keep(ctx, r)
-	if !kept {
+	if !kept && !errors.Is(err, errUnsure) {
 		t.discard(ctx, place, r.key())
 	}
 	return img, kept, err
@@ -142,7 +140,8 @@ func (r incoming) key() string { return Image{ProjectID: r.ProjectID, Filename: 
 func (t *TagIntake) newFile(f NewTagFile) incoming {
 	name := SafeName(f.Name)
 	r := incoming{ReceivedFile: ReceivedFile{
-		ID: NewID(t.tags.Now()), ProjectID: t.project.ID, Name: name, Type: typeOfSent(name, f.Type), Anonymous: t.anonymous, First: t.first, By: t.by,
+		ID: NewID(t.tags.Now()), ProjectID: t.project.ID, Name: name, Type: typeOfSent(name, f.Type),
+		Anonymous: t.anonymous, Client: t.client, First: t.first, By: t.by,
 	}}
 	r.filename = r.ID
 	if ext := extOf(name, r.Type); ext != "" {
@@ -162,30 +161,6 @@ func (t *TagIntake) put(ctx context.Context, place Bucket, f NewTagFile, m *mete
 	r.Seen.Bucket, r.Seen.ProjectID, r.Seen.Filename = place.Symbol, r.ProjectID, r.filename
 	m.sum.Sum(r.SHA1[:0])
 	return r, nil
-}
-
-// keep makes an image of what was put.
-func (t *TagIntake) keep(ctx context.Context, r incoming) (Image, bool, error) {
-	// All is there: whether the client still waits for the answer decides nothing.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
-	defer cancel()
-	img, kept, err := t.tags.Store.ReceiveFile(ctx, r.ReceivedFile)
-	if CodeOf(err) == CodeNotFound {
-		err = errNoTag(t.project.Tag)
-	}
-	return img, kept && err == nil, err
-}
-
-// discard removes an object that serves no file. It reports whether it is gone.
-func (t *TagIntake) discard(ctx context.Context, place Bucket, key string) bool {
-	// What came before may have failed for want of time: a fresh one for this.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
-	defer cancel()
-	err := place.Receiver.Discard(ctx, key)
-	if err != nil && t.tags.Log != nil {
-		t.tags.Log.Warn("could not delete an object that serves no file; `buckets orphans --sweep` will", "bucket", place.Symbol, "key", key, "err", err)
-	}
-	return err == nil
 }
 
 // place is the nearest bucket that takes what passes through the broker.
@@ -237,9 +212,16 @@ type meter struct {
 	most      int64
 	grow      func(int64) error
 	recheck   func() error
+	broke     bool // it gave an error: nobody has read it whole
 }
 
 func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.read(p)
+	m.broke = m.broke || err != nil && err != io.EOF
+	return n, err
+}
+
+func (m *meter) read(p []byte) (int, error) {
 	n, err := m.body.Read(p)
 	m.sum.Write(p[:n])
 	m.bytes += int64(n)

@@ -28,6 +28,15 @@ func (b *Bucket) Receive(ctx context.Context, key, contentType string, sizeBytes
 	return broker.Seen{ETag: obj.ETag, SizeBytes: obj.SizeBytes}, nil
 }
 
+// Holds reports whether an object is there and has this ETag.
+func (b *Bucket) Holds(ctx context.Context, key, etag string) (bool, error) {
+	obj, err := b.Stat(ctx, key)
+	if broker.CodeOf(err) == broker.CodeNotFound {
+		return false, nil
+	}
+	return err == nil && obj.ETag == etag, err
+}
+
 // Discard removes an object; none there is no error.
 func (b *Bucket) Discard(ctx context.Context, key string) error { return b.Delete(ctx, key) }
 

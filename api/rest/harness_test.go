@@ -235,7 +235,8 @@ func (f *fixture) sampleImage(t *testing.T, op operation, pid string) broker.Ima
 	case "imageThumbnail":
 		f.judge(t, img)
 	case "revokeKey": // whose id is a key's
-		key, _ := f.newKey(t, f.owner, broker.NewKey{ProjectID: pid})
+		// Who ends a key must have what it has.
+		key, _ := f.newKey(t, f.owner, broker.NewKey{ProjectID: pid, Scopes: []broker.Scope{broker.ScopeManage}})
 		img.ID = key.ID
 	case "projectZip", "imageFile":
 		f.bring(t, img, "sample image")

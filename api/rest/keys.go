@@ -92,7 +92,7 @@ func (f *face) mountKeys() {
 	add(f, huma.Operation{
 		OperationID: "revokeKey", Method: http.MethodDelete, Path: "/v1/keys/{id}", Tags: []string{keysTag},
 		Summary:     "End a key",
-		Description: "At once, with its sessions and links; what it was granted before lives on until its end. It can't be taken back. To end it again changes nothing.",
+		Description: "At once, with its sessions and links; what it was granted before lives on until its end. It can't be taken back. To end it again changes nothing. A key ends none that has scopes which it lacks, but itself always.",
 	}, broker.ScopeManage, func(ctx context.Context, by broker.Caller, in *keyPath) (*one, error) {
 		k, err := f.Keys.RevokeOwn(ctx, by, in.ID)
 		if err != nil {

@@ -179,7 +179,11 @@ func TestInvalidFile(t *testing.T) {
 	}
 	other := f.newImage(t, pid, "other bytes")
 	f.bring(t, other, "other bytes")
-	refused("of one that is Ready", "/v1/projects/"+pid+"/images/"+other.ID+"/file?invalid=true")
+	ready := "/v1/projects/" + pid + "/images/" + other.ID + "/file?invalid=true"
+	refused("of one that is Ready", ready)
+	if a := f.call(t, f.secret, http.MethodGet, ready, nil); !strings.Contains(a.problem(t).Detail, "Ready, not Invalid") {
+		t.Errorf("of one that is Ready: %s", a.body)
+	}
 	f.exec(t, "UPDATE images SET swept_at = now() WHERE id = $1", img.ID)
 	refused("of one whose object was deleted", path+"?invalid=true")
 	f.remove(t, other)

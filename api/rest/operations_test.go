@@ -209,7 +209,7 @@ func TestRoutesAreDescribed(t *testing.T) {
 		"GET /docs": true, "GET /docs/": true, "GET /docs/page.js": true, "GET /docs/page.css": true,
 		"GET /docs/swagger-ui.css": true, "GET /docs/swagger-ui-bundle.js": true,
 		"GET /": true, "GET /static/*": true, "GET /sign-in": true, "POST /sign-in": true, "POST /sign-out": true,
-		"POST /language": true, "GET /buckets": true, "GET /keys": true, "GET /projects/:pid": true, "GET /projects/:pid/audit": true,
+		"POST /language": true, "GET /buckets": true, "GET /keys": true, "GET /projects": true, "GET /projects/:pid": true, "GET /projects/:pid/audit": true,
 		"GET /page/events/:pid": true, // a session's
 	}
 	routed := map[string]bool{}
@@ -223,8 +223,12 @@ func TestRoutesAreDescribed(t *testing.T) {
 			t.Errorf("the route %s is neither described nor known to be public", name)
 		}
 	}
+	elsewhere := map[string]bool{ // package tags has them, below /* and by what /tags/:tag ends with
+		"PUT /upload/:tag": true, "POST /upload/:tag": true, "PUT /upload/:tag/:filename": true, "POST /upload/:tag/:filename": true,
+		"GET /tags/:tag/files/:id": true, "GET /tags/:tag.zip": true,
+	}
 	for name := range described {
-		if !routed[name] {
+		if !routed[name] && !elsewhere[name] {
 			t.Errorf("%s is described and has no route", name)
 		}
 	}

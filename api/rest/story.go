@@ -15,7 +15,7 @@ import (
 
 // Actor is who did something.
 type Actor struct {
-	Kind    string `json:"kind" enum:"owner,operator,program" doc:"owner: somebody with a key, or for whom the operator acted. operator: at the machine, by a command. program: the broker itself."`
+	Kind    string `json:"kind" enum:"owner,operator,program,anybody" doc:"owner: somebody with a key, or for whom the operator acted. operator: at the machine, by a command. program: the broker itself. anybody: who sent a file to a tag without a key; the detail has his address."`
 	Owner   string `json:"owner,omitempty" doc:"The owner's id."`
 	Email   string `json:"email,omitempty" doc:"The owner's, where he is still known."`
 	Key     string `json:"key,omitempty" doc:"Id of the key that was used."`

@@ -81,12 +81,13 @@ func (f *face) mountTags() {
 		if plain, err := url.PathUnescape(name); err == nil { // a name has no % of its own
 			name = plain
 		}
-		t, err := f.Tags.Get(ctx, by, name)
+		t, err := f.Tags.Get(ctx, by, api.TagName(name))
 		if err != nil {
 			return nil, err
 		}
 		return &oneTag{tag(ctx, by, t)}, nil
 	})
+	f.describeTagFiles()
 }
 
 func tag(ctx context.Context, by broker.Caller, t broker.Tag) Tag {

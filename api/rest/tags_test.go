@@ -76,13 +76,18 @@ func TestTags(t *testing.T) {
 	get("/v1/tags/mine", "ub_nonsense_nonsense", http.StatusUnauthorized, nil)
 	get("/v1/tags", "ub_nonsense_nonsense", http.StatusUnauthorized, nil)
 
-	// A removed tag is none, and its name is free.
+	// A removed tag is none, and its name is free, until it comes back beside an empty one.
 	if _, err := f.projects.Remove(t.Context(), f.by, p.ID); err != nil {
 		t.Fatal(err)
 	}
 	get("/v1/tags/mine", f.secret, http.StatusNotFound, nil)
 	makeTag("mine", f.by)
-	if _, err := f.projects.Undo(t.Context(), f.by, p.ID); broker.CodeOf(err) != broker.CodeConflict {
-		t.Errorf("two tags have one name: %v", err)
+	if _, err := f.projects.Undo(t.Context(), f.by, p.ID); err != nil {
+		t.Errorf("undone beside an empty one: %v", err)
+	}
+	var again Tag
+	get("/v1/tags/mine", f.secret, http.StatusOK, &again)
+	if again.ProjectID != p.ID {
+		t.Errorf("the tag is %s, want %s", again.ProjectID, p.ID)
 	}
 }

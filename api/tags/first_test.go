@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,18 +63,27 @@ func (f *fixture) wantNoTag(t *testing.T, tag string) {
 	if n := f.rows(t, tag); n > 0 {
 		t.Errorf("%d projects were left", n)
 	}
+	if f.lists(t, tag) {
+		t.Error("it is listed")
+	}
+	var audits int
+	if err := f.store.Pool().QueryRow(t.Context(), "SELECT count(*) FROM audit WHERE action LIKE 'project.%' AND detail->>'name' = $1", tag).Scan(&audits); err != nil || audits > 0 {
+		t.Errorf("%d lines of audit, %v", audits, err)
+	}
+}
+
+// lists reports whether the first owner is told of a tag.
+func (f *fixture) lists(t *testing.T, tag string) bool {
+	t.Helper()
 	by, err := f.keys.Authenticate(t.Context(), f.firstKey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	list, err := f.tags.List(t.Context(), by, broker.Page{Limit: 10})
-	if err != nil || len(list) > 0 {
-		t.Errorf("the tags are %+v, %v", list, err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	var audits int
-	if err := f.store.Pool().QueryRow(t.Context(), "SELECT count(*) FROM audit WHERE action LIKE 'project.%'").Scan(&audits); err != nil || audits > 0 {
-		t.Errorf("%d lines of audit, %v", audits, err)
-	}
+	return slices.ContainsFunc(list, func(l broker.Tag) bool { return l.Tag == tag })
 }
 
 // sendHalf begins an upload with a key and leaves it in the middle.
@@ -97,12 +107,8 @@ func TestNoTagWithoutAFile(t *testing.T) {
 	before := f.everything(t)
 	conn := f.sendHalf(t, "/upload/fresh/cut.jpg")
 	f.waitForRows(t, "fresh", 1)
-	by, err := f.keys.Authenticate(t.Context(), f.firstKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if list, err := f.tags.List(t.Context(), by, broker.Page{Limit: 10}); err != nil || len(list) > 0 {
-		t.Errorf("while the first file comes, the tags are %+v, %v", list, err)
+	if f.lists(t, "fresh") {
+		t.Error("it is listed while its first file comes")
 	}
 	// Should this process be killed now, the sweep of removed projects cleans up.
 	for after, want := range map[time.Duration]int{0: 0, 25 * time.Hour: 1} {

@@ -80,8 +80,9 @@ func (f *face) uploadForm(c echo.Context, in *broker.TagIntake, form *multipart.
 func (f *face) takeForm(r *http.Request, in *broker.TagIntake, form *multipart.Reader, name string) (all []part, err error) {
 	over := part{} // stands for the files above what a form may have
 	n := 0
+	parts := &formParts{form: form, named: name != ""}
 	for {
-		p, err := form.NextRawPart() // as it is: other encodings are not for files
+		p, err := parts.next()
 		if err == io.EOF {
 			break
 		}
@@ -91,12 +92,8 @@ func (f *face) takeForm(r *http.Request, in *broker.TagIntake, form *multipart.R
 			}
 			return append(all, part{err: brokenForm(err)}), nil
 		}
-		own := dispositionName(p.Header.Get("Content-Disposition"))
-		if own == "" { // a field, or a file that was not chosen
-			continue
-		}
 		if name == "" {
-			name = own
+			name = p.name
 		}
 		one := part{name: broker.SafeName(name)}
 		if n++; n > f.FormFiles { // it is read to its end, or the client would never hear what was kept
@@ -120,11 +117,11 @@ func (f *face) takeForm(r *http.Request, in *broker.TagIntake, form *multipart.R
 	return all, nil
 }
 
-func (f *face) takePart(r *http.Request, in *broker.TagIntake, p *multipart.Part, name string) (*Record, bool, error) {
+func (f *face) takePart(r *http.Request, in *broker.TagIntake, p formFile, name string) (*Record, bool, error) {
 	if err := f.count(r.Context(), in); err != nil {
 		return nil, false, err
 	}
-	return f.take(r, in, broker.NewTagFile{Name: name, Type: p.Header.Get("Content-Type"), SizeBytes: -1, Body: p})
+	return f.take(r, in, broker.NewTagFile{Name: name, Type: p.contentType, SizeBytes: -1, Body: p.body})
 }
 
 // formOf reads the head of a form; nil for any other body.

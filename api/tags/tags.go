@@ -75,17 +75,16 @@ func Mount(e *echo.Echo, o Options) {
 	e.Use(f.zip)
 }
 
-// pathAfter gives the unescaped segments of the path behind a prefix: the tag, and all
-// that follows its slash. Echo gives either, escaped or not, by how the path is written.
+// pathAfter gives the segments of the path behind a prefix: the tag, and all that follows
+// its slash. It is cut when it is unescaped, for old programs and proxies escape slashes,
+// too.
 func pathAfter(r *http.Request, prefix string) (tag, rest string, err error) {
-	tag, rest, _ = strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), prefix), "/")
-	if tag, err = url.PathUnescape(tag); err == nil {
-		rest, err = url.PathUnescape(rest)
-	}
+	path, err := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), prefix))
 	if err != nil {
-		err = broker.Errorf(broker.CodeInvalid, "the address has a %% that no two hexadecimal digits follow")
+		return "", "", broker.Errorf(broker.CodeInvalid, "the address has a %% that no two hexadecimal digits follow")
 	}
-	return tag, rest, err
+	tag, rest, _ = strings.Cut(path, "/")
+	return api.TagName(tag), rest, nil
 }
 
 // reader finds who reads: by a key, else by the page's session, else nobody.
@@ -101,7 +100,9 @@ func (f *face) reader(c echo.Context) (broker.Caller, error) {
 	return by, err
 }
 
-// zip serves /tags/{tag}.zip and passes everything else on.
+// zip serves /tags/{tag}.zip and passes everything else on. With ?etag= the address is
+// of that zip alone: curl and wget go on with what broke off without a word of which zip
+// they have a part of.
 func (f *face) zip(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
@@ -111,9 +112,15 @@ func (f *face) zip(next echo.HandlerFunc) echo.HandlerFunc {
 			strings.Contains(path[len(prefix):], "/") {
 			return next(c)
 		}
-		tag, _, err := pathAfter(r, prefix)
+		tag, rest, err := pathAfter(r, prefix)
 		if err != nil {
 			return err
+		}
+		if rest != "" {
+			return next(c)
+		}
+		if etag := r.URL.Query().Get("etag"); etag != "" {
+			r.Header.Set("If-Match", `"`+etag+`"`)
 		}
 		by, err := f.reader(c)
 		if err != nil {
@@ -123,6 +130,7 @@ func (f *face) zip(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
+		c.Response().Header().Set("Content-Location", r.URL.EscapedPath()+"?etag="+z.ETag())
 		api.ServeZip(c.Response(), r, z)
 		return nil
 	}

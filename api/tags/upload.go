@@ -49,9 +49,9 @@ func (f *face) upload(c echo.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	name := path
+	name := inUTF8(path)
 	if name == "" {
-		name = r.URL.Query().Get("filename")
+		name = queryName(r.URL.RawQuery)
 	}
 	if name == "" && form == nil {
 		if name = dispositionName(r.Header.Get("Content-Disposition")); name == "" {
@@ -159,27 +159,3 @@ func answer(c echo.Context, record *Record, kept bool) error {
 	}
 	return c.JSON(status, record)
 }
-
-// dispositionName is the file's name of a Content-Disposition (RFC 6266, RFC 7578),
-// with its folders.
-func dispositionName(header string) string {
-	_, params, err := mime.ParseMediaType(header)
-	if err == nil {
-		return params["filename"]
-	}
-	// Old programs write names with spaces and other scripts without quotes.
-	const key = "filename="
-	at := strings.Index(strings.ToLower(header), key)
-	if at < 0 || at+len(key) > len(header) {
-		return ""
-	}
-	name := header[at+len(key):]
-	if quoted, ok := strings.CutPrefix(name, `"`); ok {
-		name, _, _ = strings.Cut(quoted, `"`)
-	} else {
-		name, _, _ = strings.Cut(name, ";")
-	}
-	return strings.TrimSpace(name)
-}
-
-func lastSegment(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }

@@ -24,7 +24,8 @@ const (
 
 // events streams what happens in a project: images that changed, as the API tells
 // them, the counts, and the newest reconstruction. It ends with the session, and who
-// comes again with the number of the last event is told what he missed.
+// comes again with the number of the last event is told what he missed, or, where that
+// is very much, to read the lists anew.
 func (f *face) events(c echo.Context) error {
 	if f.Live == nil {
 		return echo.ErrNotFound
@@ -34,6 +35,15 @@ func (f *face) events(c echo.Context) error {
 		return broker.Errorf(broker.CodeNotAllowed, "this must be asked by the page itself")
 	}
 	pid := c.Param("pid")
+	session, err := f.session(c)
+	if err != nil && broker.CodeOf(err) != broker.CodeUnauthenticated {
+		return err
+	}
+	leave, err := f.seats.take(session, api.Client(r.Context()))
+	if err != nil {
+		return err
+	}
+	defer leave()
 	by, err := f.viewerOf(c, pid)
 	if err != nil {
 		return err
@@ -44,14 +54,18 @@ func (f *face) events(c echo.Context) error {
 		since = -1
 	}
 	// Refused here, it is a problem document and no stream that ends at once.
-	if _, err := f.Live.Follow(r.Context(), by, pid, since); err != nil {
+	behind, err := f.Live.Behind(r.Context(), by, pid, since)
+	if err != nil {
 		return err
+	}
+	begin := "retry: " + strconv.Itoa(retryMS) + "\n\n"
+	if behind {
+		since = -1
+		begin += "event: reload\ndata: {}\n\n"
 	}
 	ctx := api.AsPage(r).Context()
 	v := &viewer{by: by, base: context.WithoutCancel(ctx), since: since, send: make(chan []byte, backlog)}
-	if err := f.rooms.join(v, pid); err != nil {
-		return err
-	}
+	in := f.rooms.join(v, pid)
 	defer f.rooms.leave(v, pid)
 
 	f.headers(c)
@@ -72,16 +86,12 @@ func (f *face) events(c echo.Context) error {
 		}
 		return out.Flush()
 	}
-	if write([]byte("retry: "+strconv.Itoa(retryMS)+"\n\n")) != nil {
+	if write([]byte(begin)) != nil {
 		return nil // he is gone
 	}
-	ping := f.Ping
-	if ping <= 0 {
-		ping = pingEvery
-	}
-	alive := time.NewTicker(ping)
+	alive := time.NewTicker(cmp.Or(f.Ping, pingEvery))
 	defer alive.Stop()
-	check := time.NewTicker(min(sessionEvery, ping))
+	check := time.NewTicker(f.every())
 	defer check.Stop()
 	for {
 		var data []byte
@@ -98,7 +108,16 @@ func (f *face) events(c echo.Context) error {
 		case <-alive.C:
 			data = []byte(": here\n\n")
 		case <-check.C:
-			switch _, err := f.viewerOf(c, pid); broker.CodeOf(err) {
+			var err error
+			if session.Known() {
+				_, err = f.viewerOf(c, pid)
+			} else {
+				_, err = in.strangers.ask(r.Context(), f.every(), func(ctx context.Context) (bool, error) {
+					_, _, err := f.Tags.ReaderOf(ctx, broker.Caller{}, pid)
+					return err == nil, err
+				})
+			}
+			switch broker.CodeOf(err) {
 			case broker.CodeUnauthenticated, broker.CodeNotFound, broker.CodeNotAllowed:
 				// The browser would come again for ever: tell it not to.
 				_ = write([]byte("event: end\ndata: {}\n\n"))
@@ -111,6 +130,9 @@ func (f *face) events(c echo.Context) error {
 		}
 	}
 }
+
+// every is how often it is looked at whether who was let in may still be.
+func (f *face) every() time.Duration { return min(sessionEvery, cmp.Or(f.Ping, pingEvery)) }
 
 // viewerOf is as whom a visitor reads a project at this moment.
 func (f *face) viewerOf(c echo.Context, pid string) (broker.Caller, error) {

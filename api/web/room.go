@@ -21,8 +21,6 @@ const (
 	backlog = 32
 	// eventImages is how many images one event tells of.
 	eventImages = 200
-	// viewersMax bounds the viewers of one process: each is a connection.
-	viewersMax = 2000
 )
 
 // rooms are the projects that somebody watches in this process. Each has one poller,
@@ -30,15 +28,15 @@ const (
 type rooms struct {
 	face *face
 
-	mu      sync.Mutex
-	open    map[string]*room
-	viewers int
+	mu   sync.Mutex
+	open map[string]*room
 }
 
 // room is a project with its viewers.
 type room struct {
 	projectID string
 	wake      chan struct{}
+	strangers answer // whether they may still read it
 
 	// Under rooms' lock.
 	viewers []*viewer
@@ -60,15 +58,9 @@ type viewer struct {
 func (v *viewer) takes() bool { return len(v.send) < cap(v.send)/2 }
 
 // join lets somebody watch who may read the project.
-func (r *rooms) join(v *viewer, projectID string) error {
+func (r *rooms) join(v *viewer, projectID string) *room {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.viewers >= viewersMax {
-		e := broker.Errorf(broker.CodeUnavailable, "too many people watch at this moment; try again in a while")
-		e.RetryAfter = 30 * time.Second
-		return e
-	}
-	r.viewers++
 	if r.open == nil {
 		r.open = map[string]*room{}
 	}
@@ -78,14 +70,14 @@ func (r *rooms) join(v *viewer, projectID string) error {
 		r.open[projectID] = in
 		in.viewers = append(in.viewers, v)
 		go r.poll(in)
-		return nil
+		return in
 	}
 	in.viewers = append(in.viewers, v)
 	select {
 	case in.wake <- struct{}{}:
 	default:
 	}
-	return nil
+	return in
 }
 
 // leave is the end of a viewer, once.
@@ -105,7 +97,6 @@ func (r *rooms) drop(v *viewer, projectID string) {
 		return
 	}
 	in.viewers = slices.Delete(in.viewers, i, i+1)
-	r.viewers--
 	close(v.send)
 	select {
 	case in.wake <- struct{}{}:

@@ -17,8 +17,9 @@ import (
 
 type signInData struct {
 	frame
-	Error string
-	Next  string // where to go then; "": the first page
+	Error   string
+	Next    string // where to go then; "": the first page
+	Instead string // the same page where the browser keeps a session; "": it does here
 }
 
 // signInForm shows the form, with what went wrong.
@@ -28,6 +29,9 @@ func (f *face) signInForm(c echo.Context, status int, wrong, next string) error 
 	data.Here = "/sign-in"
 	if next != "" {
 		data.Here += "?next=" + url.QueryEscape(next)
+	}
+	if dropsCookie(c) {
+		data.Instead = api.Absolute(c.Request().Context(), data.Here)
 	}
 	return f.render(c, status, "sign-in", data)
 }
@@ -54,6 +58,9 @@ func (f *face) signIn(c echo.Context) error {
 	ctx := c.Request().Context()
 	form := c.Request().PostForm // of the body only: a secret in a query ends up in logs
 	next := ownPath(form.Get("next"))
+	if dropsCookie(c) { // nor is a code spent for nothing
+		return f.signInForm(c, http.StatusForbidden, "", next)
+	}
 	var known *broker.Error
 	if err := f.Tries.Allow(api.Client(ctx)); errors.As(err, &known) {
 		p := api.NewProblem(err)
@@ -114,6 +121,26 @@ func session(c echo.Context, keys *broker.Keys) (broker.Caller, error) {
 func secure(c echo.Context) bool {
 	return strings.HasPrefix(api.Absolute(c.Request().Context(), "/"), "https://")
 }
+
+// dropsCookie reports whether the browser came over plain http though the public
+// address is https: it would drop the session's cookie without a word. A form tells
+// whence it is. When a page is only opened, what a proxy of https leaves behind says no:
+// the public host, its own header, or those that browsers send to secure places alone
+// (Fetch Metadata, section 4).
+func dropsCookie(c echo.Context) bool {
+	r := c.Request()
+	if !secure(c) || r.TLS != nil || r.Header.Get("Sec-Fetch-Site") != "" {
+		return false
+	}
+	if r.Method != http.MethodGet {
+		return fromPlain(r)
+	}
+	public, err := url.Parse(api.Absolute(r.Context(), "/"))
+	return err == nil && r.Host != public.Host && !strings.Contains(strings.Join(r.Header.Values("X-Forwarded-Proto"), ","), "https")
+}
+
+// fromPlain reports whether a form was sent by a page that came over plain http.
+func fromPlain(r *http.Request) bool { return strings.HasPrefix(r.Header.Get("Origin"), "http://") }
 
 func cookieName(c echo.Context) string {
 	if secure(c) {

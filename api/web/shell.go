@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,6 +19,7 @@ type frame struct {
 	Here        string        // its path with its query
 	Owner       *broker.Owner // nil: not signed in
 	MayManage   bool
+	ShowTags    bool     // there are some for him
 	Scopes      string   // of the session's key, for views to leave out what it may not
 	SignInNext  string   // where to go after signing in
 	Modules     []string // that the page surely loads
@@ -44,7 +46,20 @@ func (f *face) frame(c echo.Context, page string, by broker.Caller) frame {
 		}
 		out.Scopes = strings.Join(scopes, " ")
 	}
+	out.ShowTags = by.Known() || f.forAnybody(c)
 	return out
+}
+
+// forAnybody reports whether there is a tag that needs no session.
+func (f *face) forAnybody(c echo.Context) bool {
+	if f.Tags == nil {
+		return false
+	}
+	some, err := f.listed.ask(c.Request().Context(), f.every(), func(ctx context.Context) (bool, error) {
+		list, err := f.Tags.List(ctx, broker.Caller{}, broker.Page{Limit: 1})
+		return len(list) > 0, err
+	})
+	return some && err == nil
 }
 
 type shellData struct {
@@ -76,7 +91,7 @@ func (f *face) mountShells(e *echo.Echo) {
 	if f.Tags == nil {
 		return
 	}
-	e.GET("/tags", plain("tags"))
+	e.GET("/tags", f.shown(f.tags))
 	e.GET("/tags/:tag", f.shown(f.tag))
 }
 
@@ -93,6 +108,19 @@ func (f *face) home(c echo.Context) error {
 	return f.render(c, http.StatusOK, "shell", shellData{frame: f.frame(c, "home", by)})
 }
 
+// tags lists the tags: to those who are signed in theirs, and to all the public ones.
+func (f *face) tags(c echo.Context) error {
+	by, err := f.session(c)
+	if err != nil && (broker.CodeOf(err) != broker.CodeUnauthenticated || !f.forAnybody(c)) {
+		return err
+	}
+	data := shellData{frame: f.frame(c, "tags", by)}
+	if !by.Known() {
+		data.SignInNext = data.Here
+	}
+	return f.render(c, http.StatusOK, "shell", data)
+}
+
 // tag shows a tag to whom may read it, be he signed in or not.
 func (f *face) tag(c echo.Context) error {
 	name, err := url.PathUnescape(c.Param("tag"))
@@ -103,7 +131,7 @@ func (f *face) tag(c echo.Context) error {
 	if err != nil && broker.CodeOf(err) != broker.CodeUnauthenticated {
 		return err
 	}
-	p, _, err := f.Tags.Reader(c.Request().Context(), by, name)
+	p, _, err := f.Tags.Reader(c.Request().Context(), by, api.TagName(name))
 	if err != nil {
 		return err
 	}
@@ -156,7 +184,7 @@ func (f *face) problem(c echo.Context, by broker.Caller, err error) error {
 	}{frame: f.frame(c, "problem", by), Error: p.Detail}
 	data.Title = f.t(c, "title.failed")
 	switch {
-	case p.Status == http.StatusNotFound:
+	case p.Status == http.StatusNotFound, p.Status == http.StatusMethodNotAllowed:
 		data.Title = f.t(c, "title.absent")
 		data.Error = f.t(c, "absent.page")
 		if strings.HasPrefix(c.Path(), "/projects/") {

@@ -83,6 +83,11 @@ func TestTagPages(t *testing.T) {
 		t.Errorf("%s", p.body)
 	}
 
+	s.newTag(t, "café")
+	if p := s.do(t, http.MethodGet, "/tags/cafe%CC%81", nil, "Cookie", mine); p.status != http.StatusOK || !strings.Contains(p.body, `data-tag="café"`) {
+		t.Errorf("written with a mark of its own: %d %s", p.status, p.body)
+	}
+
 	// What the page then asks, and what tells of people.
 	for _, c := range []struct {
 		name, method, path, cookie string

@@ -56,6 +56,8 @@ type Options struct {
 type TagReader interface {
 	Reader(ctx context.Context, by broker.Caller, tag string) (broker.Project, broker.Caller, error)
 	ReaderOf(ctx context.Context, by broker.Caller, projectID string) (broker.Project, broker.Caller, error)
+	// List lists the tags that a caller may read; one who is nobody, the public ones.
+	List(ctx context.Context, by broker.Caller, page broker.Page) ([]broker.Tag, error)
 }
 
 // Who guesses keys is let try so often.
@@ -75,6 +77,8 @@ type face struct {
 	origin  *http.CrossOriginProtection
 	origins origins
 	rooms   rooms
+	seats   seats
+	listed  answer // whether there is a tag for anybody
 }
 
 // Mount adds the page's routes to a server that api.New made.
@@ -105,6 +109,7 @@ func Mount(e *echo.Echo, o Options) {
 	e.POST("/sign-out", f.signOut, f.sameSite)
 	e.POST("/language", f.chooseLanguage, f.sameSite)
 	f.mountShells(e)
+	f.mountAstray(e)
 	f.mountAPI(e)
 	e.GET("/page/events/:pid", f.events)
 }

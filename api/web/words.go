@@ -32,6 +32,9 @@ func words() map[string]map[string]string {
 			"intro.title":    "Photos into cloud storage, at the speed of your own line.",
 			"intro.text":     "Ask whether a photo is there, get the right to send it straight to the nearest bucket, and know that it arrived whole.",
 			"intro.api":      "Read the API",
+			"intro.tags":     "See the public tags",
+			"problem.home":   "To the first page",
+			"sign-in.plain":  "You came by plain http, over which the browser keeps no sign-in here. Use the public address:",
 			"title.home":     "Projects",
 			"title.project":  "Project",
 			"title.tags":     "Tags",
@@ -60,6 +63,9 @@ func words() map[string]map[string]string {
 			"intro.title":    "照片直达云存储，速度由您的线路决定。",
 			"intro.text":     "查询照片是否已在云端，获得直接写入最近存储桶的许可，并确认它完整到达。",
 			"intro.api":      "阅读 API 文档",
+			"intro.tags":     "查看公开标签",
+			"problem.home":   "回到首页",
+			"sign-in.plain":  "您是通过未加密的 http 访问的，浏览器在此不会保存登录。请使用公开地址：",
 			"title.home":     "项目",
 			"title.project":  "项目",
 			"title.tags":     "标签",
@@ -111,7 +117,8 @@ func (f *face) chooseLanguage(c echo.Context) error {
 	if _, ok := f.words[chosen]; ok {
 		const year = 365 * 24 * 60 * 60
 		c.SetCookie(&http.Cookie{
-			Name: langCookie, Value: chosen, Path: "/", MaxAge: year, HttpOnly: true, Secure: secure(c), SameSite: http.SameSiteLaxMode,
+			Name: langCookie, Value: chosen, Path: "/", MaxAge: year, HttpOnly: true, Secure: secure(c) && !fromPlain(c.Request()),
+			SameSite: http.SameSiteLaxMode,
 		})
 	}
 	next := ownPath(form.Get("next"))

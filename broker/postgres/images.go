@@ -123,13 +123,21 @@ func (s *Store) RemoveImage(ctx context.Context, projectID, id string, now, undo
 // UndoRemoveImage implements broker.ImageStore.
 func (s *Store) UndoRemoveImage(ctx context.Context, projectID, id string, now time.Time, by broker.Caller) error {
 	return s.inTx(ctx, func(tx pgx.Tx, q *sqlc.Queries) error {
+		// The index would refuse it as well, and have Postgres log it as an error.
+		taken, err := q.HasSuccessor(ctx, sqlc.HasSuccessorParams{ProjectID: projectID, ID: id, Now: now})
+		switch {
+		case err != nil:
+			return err
+		case taken:
+			return errSuccessor()
+		}
 		state, err := q.UndoRemoveImage(ctx, sqlc.UndoRemoveImageParams{
 			ProjectID: projectID, ID: id, Now: now, FromStates: strs(broker.FromStates(broker.EventUndo)),
 			OwnerID: by.Owner.ID, KeyID: by.Key.ID,
 		})
 		switch {
 		case isViolation(err, indexSHA1):
-			return broker.Errorf(broker.CodeConflict, "the same file was registered again since; remove that image first")
+			return errSuccessor()
 		case errors.Is(err, pgx.ErrNoRows):
 			return s.whyNoUndo(ctx, q, projectID, id)
 		case err != nil:
@@ -145,6 +153,10 @@ func (s *Store) UndoRemoveImage(ctx context.Context, projectID, id string, now t
 		}
 		return nil
 	})
+}
+
+func errSuccessor() error {
+	return broker.Errorf(broker.CodeConflict, "the same file was registered again since; remove that image first")
 }
 
 // whyNoUndo tells an image that is not removed (no error: there is nothing to

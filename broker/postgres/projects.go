@@ -20,10 +20,14 @@ const sweepMargin = time.Minute
 // CreateProject implements broker.ProjectStore.
 func (s *Store) CreateProject(ctx context.Context, p broker.Project, by broker.Caller) error {
 	return s.inTx(ctx, func(_ pgx.Tx, q *sqlc.Queries) error {
-		if err := q.CreateProject(ctx, sqlc.CreateProjectParams{
+		n, err := q.CreateProject(ctx, sqlc.CreateProjectParams{
 			ID: p.ID, OwnerID: p.OwnerID, Name: p.Name, Kind: string(p.Kind), Tag: orNull(p.Tag), CreatedAt: p.CreatedAt,
-		}); err != nil {
+		})
+		switch {
+		case err != nil:
 			return err
+		case n == 0:
+			return broker.Errorf(broker.CodeConflict, "there is a tag of this name")
 		}
 		return audit(ctx, q, p.CreatedAt, "project.create", by, p.ID, "", map[string]any{"name": p.Name, "kind": p.Kind})
 	})
@@ -86,9 +90,12 @@ func (s *Store) RemoveProject(ctx context.Context, id string, now, undoUntil tim
 // UndoRemoveProject implements broker.ProjectStore.
 func (s *Store) UndoRemoveProject(ctx context.Context, id string, now time.Time, by broker.Caller) (broker.Project, error) {
 	err := s.inTx(ctx, func(_ pgx.Tx, q *sqlc.Queries) error {
+		if err := giveTagBack(ctx, q, id, now, by); err != nil {
+			return err
+		}
 		n, err := q.UndoRemoveProject(ctx, sqlc.UndoRemoveProjectParams{ID: id, Now: now})
 		if isViolation(err, indexTag) {
-			return broker.Errorf(broker.CodeConflict, "files were sent to a new tag of this name since; remove that one first")
+			return errNewTag()
 		}
 		if err != nil || n == 0 {
 			return err

@@ -103,6 +103,7 @@ func TestTagsAreUniqueWhileTheyLive(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the name of a removed tag is taken: %v", err)
 	}
+	f.registerOne(t, second.ID, "A", 1) // else it would make room
 	_, err = f.UndoRemoveProject(ctx, first.ID, now, f.by)
 	wantCode(t, err, broker.CodeConflict)
 	if _, err := f.RemoveProject(ctx, second.ID, now, now.Add(time.Hour), f.by); err != nil {

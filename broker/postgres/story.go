@@ -58,16 +58,21 @@ func (s *Store) Audit(ctx context.Context, projectID string, q broker.AuditQuery
 	return lines, wrap(err)
 }
 
-// actor tells who acted. What names neither owner nor key was the program, or an
-// operator by a command, who has no name but says so in the detail.
+// actor tells who acted. What names neither owner nor key was the program, an operator
+// by a command, or anybody who sent a file to a tag: the last two have no name, but the
+// detail says so.
 func actor(ownerID, email, keyID, hint, name string, detail []byte) broker.Actor {
 	who := broker.Actor{Kind: broker.ActorOwner, OwnerID: ownerID, Email: email, KeyID: keyID, KeyHint: hint, KeyName: name}
 	if ownerID == "" && keyID == "" {
 		who.Kind = broker.ActorProgram
 	}
-	var d struct{ Operator bool }
-	if json.Unmarshal(detail, &d) == nil && d.Operator {
+	var d struct{ Operator, Anonymous bool }
+	switch {
+	case json.Unmarshal(detail, &d) != nil:
+	case d.Operator:
 		who.Kind = broker.ActorOperator
+	case d.Anonymous && who.Kind == broker.ActorProgram:
+		who.Kind = broker.ActorAnybody
 	}
 	return who
 }

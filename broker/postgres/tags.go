@@ -60,14 +60,62 @@ func (s *Store) ReleaseTag(ctx context.Context, id string) error {
 
 // makeTag makes the tag that was reserved for its first file.
 func makeTag(ctx context.Context, q *sqlc.Queries, f broker.ReceivedFile) error {
-	p, err := q.MakeReservedTag(ctx, f.ProjectID)
-	if isViolation(err, indexTag) {
+	if err := q.LockTagName(ctx, f.ProjectID); err != nil {
+		return err
+	}
+	rival, err := q.TagRival(ctx, sqlc.TagRivalParams{ID: f.ProjectID, Now: f.Now})
+	if err != nil {
+		return err
+	}
+	var p sqlc.Project
+	if !rival.Taken {
+		p, err = q.MakeReservedTag(ctx, f.ProjectID)
+	}
+	if rival.Taken || isViolation(err, indexTag) {
 		return broker.Errorf(broker.CodeConflict, "another file has made the tag meanwhile; send this one again")
 	}
 	if err != nil {
 		return err
 	}
-	return audit(ctx, q, f.Now, "project.create", f.By, p.ID, "", map[string]any{"name": p.Name, "kind": p.Kind})
+	return audit(ctx, q, f.Now, "project.create", f.By, p.ID, "", senderOf(f, map[string]any{"name": p.Name, "kind": p.Kind}))
+}
+
+// senderOf adds who sent a file without a key: nothing else tells where a tag that takes
+// files of anybody was filled from.
+func senderOf(f broker.ReceivedFile, detail map[string]any) map[string]any {
+	if f.Anonymous {
+		detail["anonymous"], detail["address"] = true, f.Client.String()
+	}
+	return detail
+}
+
+// giveTagBack has a tag that is to come back find its name free, unless files were sent
+// to a new one: one that is empty, as the program makes them, goes.
+func giveTagBack(ctx context.Context, q *sqlc.Queries, id string, now time.Time, by broker.Caller) error {
+	if err := q.LockTagName(ctx, id); err != nil {
+		return err
+	}
+	if err := q.LockTagRival(ctx, id); err != nil {
+		return err
+	}
+	dropped, err := q.DropEmptyRival(ctx, sqlc.DropEmptyRivalParams{ID: id, Now: now})
+	if err != nil {
+		return err
+	}
+	for _, empty := range dropped {
+		if err := audit(ctx, q, now, "project.remove", by, empty, "", nil); err != nil {
+			return err
+		}
+	}
+	rival, err := q.TagRival(ctx, sqlc.TagRivalParams{ID: id, Now: now})
+	if err == nil && rival.Taken && rival.Undoable {
+		return errNewTag()
+	}
+	return err
+}
+
+func errNewTag() error {
+	return broker.Errorf(broker.CodeConflict, "files were sent to a new tag of this name since; remove that one first")
 }
 
 // errTwin says that another upload made an image of the same bytes at this moment.
@@ -94,9 +142,9 @@ func (s *Store) ReceiveFile(ctx context.Context, f broker.ReceivedFile) (img bro
 			if err := q.AddWatch(ctx, sqlc.AddWatchParams{ProjectID: f.ProjectID, Bucket: f.Seen.Bucket}); err != nil {
 				return err
 			}
-			if err := audit(ctx, q, f.Now, "image.receive", f.By, f.ProjectID, img.ID, map[string]any{
-				"attempt": img.Attempt, "bucket": img.Bucket, "etag": img.ETag, "size": f.Seen.SizeBytes, "name": img.Name, "anonymous": f.Anonymous,
-			}); err != nil {
+			if err := audit(ctx, q, f.Now, "image.receive", f.By, f.ProjectID, img.ID, senderOf(f, map[string]any{
+				"attempt": img.Attempt, "bucket": img.Bucket, "etag": img.ETag, "size": f.Seen.SizeBytes, "name": img.Name,
+			})); err != nil {
 				return err
 			}
 			return s.insertJobs(ctx, tx, []broker.ValidateArgs{{
@@ -110,6 +158,26 @@ func (s *Store) ReceiveFile(ctx context.Context, f broker.ReceivedFile) (img bro
 	return broker.Image{}, false, unavailable(err, "this file is changing quickly; send it again")
 }
 
+// ReceivedAs implements broker.TagStore.
+func (s *Store) ReceivedAs(ctx context.Context, projectID, filename string) (broker.Image, error) {
+	tx, err := s.pool.Begin(ctx)
+	if err != nil {
+		return broker.Image{}, wrap(err)
+	}
+	// Never committed: where commits wait for another server, this must not.
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	q := s.q.WithTx(tx)
+	// A transaction of ReceiveFile holds the project until it has ended.
+	if err := q.AwaitProject(ctx, projectID); err != nil {
+		return broker.Image{}, wrap(err)
+	}
+	row, err := q.ReceivedAs(ctx, sqlc.ReceivedAsParams{ProjectID: projectID, Filename: filename})
+	if err != nil {
+		return broker.Image{}, wrap(err)
+	}
+	return toImage(row)
+}
+
 // receive makes the row, or finds the one that has these bytes.
 func receive(ctx context.Context, q *sqlc.Queries, f broker.ReceivedFile) (row sqlc.Image, kept bool, err error) {
 	if _, err := q.LockProject(ctx, f.ProjectID); err != nil {
@@ -117,7 +185,7 @@ func receive(ctx context.Context, q *sqlc.Queries, f broker.ReceivedFile) (row s
 	}
 	row, err = q.LockImageBySHA1(ctx, sqlc.LockImageBySHA1Params{ProjectID: f.ProjectID, Sha1: f.SHA1[:]})
 	switch {
-	case err == nil && hasBytes(row, f.SHA1):
+	case err == nil && hasBytes(row, f):
 		return row, false, nil
 	case err == nil:
 		row, err = q.ReceiveAttempt(ctx, sqlc.ReceiveAttemptParams{
@@ -145,15 +213,26 @@ func receive(ctx context.Context, q *sqlc.Queries, f broker.ReceivedFile) (row s
 	return rows[0], true, nil
 }
 
-// hasBytes reports whether an image has its bytes, be they good or not.
-func hasBytes(r sqlc.Image, digest broker.SHA1) bool {
+// hasBytes reports whether an image has the bytes of a file, be they good or not. Of
+// those that nobody has looked at yet the broker knows where it has put them itself:
+// what others put may be anything until it is judged.
+func hasBytes(r sqlc.Image, f broker.ReceivedFile) bool {
 	switch broker.State(r.State) {
-	case broker.StateUploaded, broker.StateReady:
+	case broker.StateUploaded:
+		return receivedHere(r.Filename) && r.Filename != f.Gone
+	case broker.StateReady:
 		return true
 	case broker.StateInvalid:
-		return r.SweptAt == nil && string(r.ProvenSha1) == string(digest[:])
+		return r.SweptAt == nil && string(r.ProvenSha1) == string(f.SHA1[:])
 	}
 	return false
+}
+
+// receivedHere reports whether an object of an image with a sha1 passed through the
+// broker: that is named by an id, and others by their sha1.
+func receivedHere(filename string) bool {
+	stem, _, _ := strings.Cut(filename, ".")
+	return broker.IsID(stem)
 }
 
 // takeName gives the name to nobody else: the first file has it as it is, the others

@@ -9,20 +9,45 @@ import (
 )
 
 // fakeAnswers lets a page's calls whose address ends in a word be answered otherwise
-// than by the server: each by the next of fakes[word], as long as there are some.
+// than by the server: each by the next of fakes[word], a status or a pair of it and the
+// seconds of Retry-After, as long as there are some. Others wait for held[word] first.
 const fakeAnswers = `(() => {
 	const real = fetch;
 	window.fakes = {};
+	window.held = {};
 	window.asked = {};
 	window.troubles = [];
 	uploader.addEventListener('trouble', ({ detail }) => troubles.push(detail && detail.code + (detail.passing ? ' passing' : '')));
 	window.fetch = async (url, init) => {
 		const word = String(url).split('/').at(-1);
 		asked[word] = (asked[word] ?? 0) + 1;
-		const status = fakes[word]?.shift();
+		await held[word];
+		const [status, after] = [fakes[word]?.shift()].flat();
 		if (!status) return real(url, init);
 		const code = { 401: 'unauthenticated', 404: 'not_found', 429: 'too_many_requests', 503: 'unavailable' }[status];
-		return new Response(JSON.stringify({ status, code, detail: 'a fake answer' }), { status });
+		return new Response(JSON.stringify({ status, code, detail: 'a fake answer' }), { status, headers: after && { 'retry-after': after } });
+	};
+	return 1;
+})()`
+
+// fakePuts lets a page's PUTs end otherwise than by a bucket: each by the next of puts,
+// as long as there are some. A number is a status, with a code of S3's where there is
+// a pair; 0 is a line that is cut; a function does it all. sleep lets the page's clock
+// go on by so many seconds.
+const fakePuts = `(() => {
+	const send = XMLHttpRequest.prototype.send;
+	const clock = performance.now.bind(performance);
+	let slept = 0;
+	performance.now = () => clock() + slept;
+	window.sleep = (seconds) => { slept += seconds * 1000; };
+	window.puts = [];
+	XMLHttpRequest.prototype.send = function (body) {
+		if (!puts.length) return send.call(this, body);
+		const next = puts.shift();
+		if (typeof next === 'function') return next(this, body);
+		const [status, code = ''] = [next].flat();
+		Object.defineProperties(this, { status: { value: status }, responseText: { value: '<Error><Code>' + code + '</Code></Error>' } });
+		setTimeout(() => this.dispatchEvent(new ProgressEvent(status ? 'load' : 'error')));
 	};
 	return 1;
 })()`
@@ -99,6 +124,92 @@ func TestUploaderTellsOfTroubles(t *testing.T) {
 			t.Errorf("in the end %v", o)
 		}
 	}
+}
+
+// TestUploaderOnBadLines: what passes is waited for, no longer than it has to be, and
+// it is given up only when it lasts.
+func TestUploaderOnBadLines(t *testing.T) {
+	t.Parallel()
+	needBrowser(t)
+	s := start(t, dataFolder(t))
+	b := pageElsewhere(t, s, newProject(t, s, "recon"), "")
+	b.js(fakeAnswers, nil)
+	b.js(fakePuts, nil)
+	done := 0
+	ready := func(what string) {
+		t.Helper()
+		b.wait(what, fmt.Sprintf("settled.length === %d", done))
+		b.js("troubles.splice(0)", nil)
+		if o := b.outcomes()[done-1]; o.State != "ready" {
+			t.Fatalf("%s: %v", what, o)
+		}
+	}
+	begin := func() {
+		t.Helper()
+		done++
+		name := fmt.Sprintf("%03d.jpg", done)
+		b.drop("p", filepath.Join(folder(t, map[string][]byte{name: photo(uint64(done), 64, 48)}), name))
+	}
+
+	// Bytes that the bucket does not take for those of the digest are read anew, also
+	// after a grant that it refused.
+	b.js("puts.push(403, [400, 'BadDigest'], 403)", nil)
+	begin()
+	ready("refused grants, and bytes to be read anew")
+
+	// The machine sleeps: before the first failure, and between two.
+	b.js("puts.push(...Array(2).fill((xhr) => { sleep(8 * 3600); xhr.dispatchEvent(new ProgressEvent('error')); }))", nil)
+	begin()
+	b.wait("to be sent after a sleep, or to be given up", "uploader.paused || uploader.totals.states.ready === 2")
+	var gaveUp bool
+	if b.js("uploader.paused", &gaveUp); gaveUp {
+		t.Fatal("it gave up although only the machine slept")
+	}
+	ready("a line after a sleep")
+
+	// Nothing gets through for minutes; then the browser has a line again.
+	b.js("puts.push(...Array(4).fill((xhr) => { sleep(80); xhr.dispatchEvent(new ProgressEvent('error')); }))", nil)
+	begin()
+	b.wait("to be given up", "uploader.paused && uploader.trouble?.code === 'gave_up'")
+	b.js("dispatchEvent(new Event('online'))", nil)
+	ready("a line that comes back")
+
+	// Who goes on, or has a line again, need not wait, unless the server wants it.
+	for _, wake := range []string{"uploader.resume() ?? 1", "dispatchEvent(new Event('online'))"} {
+		b.js("(fakes.register = [[503, 600]], 1)", nil)
+		begin()
+		b.wait("it to wait", "uploader.trouble")
+		b.js(wake, nil)
+		ready("a wait that is cut short by " + wake)
+	}
+	b.js("(fakes.register = [[429, 4]], asked = {}, 1)", nil)
+	begin()
+	b.wait("it to wait for the server", "uploader.trouble")
+	b.js("uploader.resume()", nil)
+	b.js("new Promise((done) => setTimeout(done, 1000))", nil)
+	var asked int
+	if b.js("asked.register", &asked); asked != 1 {
+		t.Errorf("asked to wait four seconds, it asked %d times in one", asked)
+	}
+	ready("what the server had put off")
+
+	// A PUT stalls: the speed falls, and that is told.
+	b.js(`(() => {
+		window.speeds = [];
+		uploader.addEventListener('progress', ({ detail }) => speeds.push(detail.bytesPerSecond));
+		puts.push((xhr, body) => {
+			xhr.abort = () => xhr.dispatchEvent(new ProgressEvent('abort'));
+			const move = (share) => xhr.upload.dispatchEvent(new ProgressEvent('progress', { loaded: Math.floor(body.size * share) }));
+			move(0.2);
+			setTimeout(move, 300, 0.4);
+			setTimeout(move, 600, 0.6);
+		});
+		return 1;
+	})()`, nil)
+	begin()
+	b.wait("a speed that falls", "speeds.at(-1) > 0 && speeds.at(-1) < 0.8 * Math.max(...speeds)")
+	b.js("(uploader.pause(), uploader.resume(), 1)", nil)
+	ready("what had stalled")
 }
 
 // TestUploaderWorkers: a worker that does not load is replaced once; then its files

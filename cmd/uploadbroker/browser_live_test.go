@@ -20,9 +20,9 @@ func TestBrowserHidden(t *testing.T) {
 	b.wait("the counts", "document.querySelector('.gallery .empty, section .empty')")
 	b.js(`(() => {
 		const Real = EventSource, close = Real.prototype.close;
-		window.given = 0, window.asked = [];
+		window.given = 0, window.asked = [], window.lines = [];
 		Real.prototype.close = function () { window.given++; return close.call(this); };
-		window.EventSource = class extends Real { constructor(url) { super(url); window.asked.push(url); } };
+		window.EventSource = class extends Real { constructor(url) { super(url); window.asked.push(url); window.lines.push(this); } };
 		window.seen = (yes) => {
 			Object.defineProperty(document, "hidden", { configurable: true, get: () => !yes });
 			document.dispatchEvent(new Event("visibilitychange"));
@@ -43,6 +43,8 @@ func TestBrowserHidden(t *testing.T) {
 	if b.js("asked", &asked); len(asked) != 1 || !strings.HasPrefix(asked[0], "/page/events/"+pid+"?last=") || strings.HasSuffix(asked[0], "=") {
 		t.Errorf("it asked for %q", asked)
 	}
+	b.js("asked.length = 0, lines.at(-1).dispatchEvent(new Event('reload')) && 0", nil)
+	b.wait("the lists to be read anew", "asked.some((a) => String(a).includes('/images'))")
 
 	b.allow("401")
 	b.js("seen(false) ?? 0", nil)

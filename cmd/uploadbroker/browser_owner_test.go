@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -160,4 +162,98 @@ func (s *server) with(key string) *server {
 	other := *s
 	other.key = key
 	return &other
+}
+
+// TestBrowserFrame: what all pages have in common stands still from one to the next, a
+// tag is among the tags alone, and built-in names and the audit speak the page's language.
+func TestBrowserFrame(t *testing.T) {
+	t.Parallel()
+	needBrowser(t)
+	config := filepath.Join(t.TempDir(), "config.yaml")
+	write(t, config, []byte("tags: {anonymous: [inbox], public: [inbox], min_free: 1MiB}\n"))
+	s := start(t, dataFolder(t), "--config", config, "--demo-oss")
+	whole := photo(3, 320, 240)
+	s.client("upload", folder(t, map[string][]byte{"a.jpg": whole, "cut.jpg": whole[:len(whole)/2]}), "--new", "demo")
+	pid := s.project("demo")
+	b := newBrowser(t)
+	b.signIn(s)
+	at := map[string]float64{}
+	for _, path := range []string{"/", "/tags", "/tags/inbox", "/buckets", "/keys", "/projects/" + pid, "/projects/" + pid + "/audit"} {
+		b.open(s.url + path)
+		b.wait(path, "document.querySelector('main:not([aria-busy]) h1')")
+		var x float64
+		b.js("document.querySelector('.brand').getBoundingClientRect().x", &x)
+		at[path] = x
+	}
+	for path, x := range at {
+		if x != at["/"] {
+			t.Errorf("on %s the header begins at %v, on the first page at %v", path, x, at["/"])
+		}
+	}
+
+	b.open(s.url + "/")
+	b.wait("the project", "document.querySelector('.projects li')")
+	if text := b.text(".projects"); !strings.Contains(text, "demo") || strings.Contains(text, "inbox") {
+		t.Errorf("the projects are %q", text)
+	}
+	b.open(s.url + "/tags")
+	b.wait("the tag", "document.querySelector('.projects li')?.innerText.includes('inbox')")
+	b.click(".projects .foot button")
+	b.wait("the question", "document.querySelector('dialog[open] .danger')")
+	b.click("dialog .danger")
+	b.wait("no tag", "document.querySelectorAll('.projects li').length === 0 && document.querySelector('.empty')?.checkVisibility()")
+	b.click(".toast .plain")
+	b.wait("it again", "document.querySelectorAll('.projects li').length === 1 && !document.querySelector('.empty').checkVisibility()")
+	b.shots("frame-tags")
+
+	b.open(s.url + "/tags/inbox")
+	b.wait("the empty tag", "document.querySelector('.upload-zone') && document.querySelector('.gallery-body .empty')")
+	var gap float64
+	b.js("document.querySelector('.gallery-body .empty').getBoundingClientRect().top - document.querySelector('.upload-zone').getBoundingClientRect().bottom", &gap)
+	if gap < 12 {
+		t.Errorf("the notice is %v pixels below where files are dropped", gap)
+	}
+	b.shots("frame-tag")
+
+	b.open(s.url + "/keys")
+	b.wait("the keys", "document.querySelector('.stack .badge')")
+	b.wait("a word for every column", "[...document.querySelectorAll('.stack thead th')].every((th) => th.textContent.trim())")
+	// A badge that does not fit beside the name stands below it.
+	b.js("(() => { document.querySelector('.stack th bdi').textContent = 'a name that leaves no room beside it'; document.querySelector('.stack th .named').style.width = '16rem'; })()", nil)
+	b.wait("the badge below the name", "(() => { const [n, g] = ['bdi', '.badge'].map((s) => document.querySelector('.stack th ' + s).getBoundingClientRect()); return g.top >= n.bottom - 4 && Math.abs(g.left - n.left) < 1; })()")
+
+	b.click(".language button")
+	b.wait("Chinese", "document.documentElement?.lang === 'zh' && document.querySelector('.stack .badge')")
+	b.shots("frame-keys-zh")
+	b.open(s.url + "/buckets")
+	b.wait("both buckets", "document.querySelectorAll('.places li').length === 2")
+	var names []string
+	b.js("[...document.querySelectorAll('.places strong')].map((e) => e.innerText).sort()", &names)
+	if !slices.Equal(names, []string{"OSS 模拟器", "本机"}) {
+		t.Errorf("in Chinese the buckets are %q", names)
+	}
+	b.shots("frame-buckets-zh")
+	b.open(s.url + "/projects/" + pid)
+	b.wait("the choice", "document.querySelector('.upload-bucket')")
+	if text := b.text(".upload-bucket"); !strings.Contains(text, "本机") {
+		t.Errorf("in Chinese one chooses among %q", text)
+	}
+
+	b.open(s.url + "/projects/" + pid + "/audit?action=image.judge")
+	b.wait("the verdicts", "document.querySelectorAll('.timeline li').length === 2")
+	text := b.text(".timeline")
+	for _, word := range []string{"状态 就绪", "状态 无效", "原因 不完整: ", "更多"} {
+		if !strings.Contains(text, word) {
+			t.Errorf("%q is not in the audit: %s", word, text)
+		}
+	}
+	b.wait("what few ask for to be folded away", "[...document.querySelectorAll('.timeline li')].every((li) => li.querySelector('details:not([open])')?.textContent.includes('ETag'))")
+	b.open(s.url + "/projects/" + pid + "/audit")
+	b.wait("the audit", "document.querySelectorAll('.timeline li').length > 5")
+	b.shots("frame-audit-zh")
+	b.click(".timeline details summary")
+	b.shot("frame-audit-more")
+	b.click(".timeline a")
+	b.wait("the story", "document.querySelector('.facts .state')")
+	b.shots("frame-story-zh")
 }

@@ -141,3 +141,43 @@ func TestBrowserPicks(t *testing.T) {
 	b.finger("p0.jpg", "")
 	b.wait("the large view", "document.querySelector('dialog.large[open] h2')?.title === 'p0.jpg'")
 }
+
+// TestBrowserLate: a page of the list that was asked for before an image was deleted, and
+// comes after it, does not bring the image back; nor does the plot offer an order.
+func TestBrowserLate(t *testing.T) {
+	t.Parallel()
+	needBrowser(t)
+	s := start(t, dataFolder(t))
+	b := newBrowser(t)
+	b.open(s.url + "/sign-in")
+	b.js(`import("/static/app/gallery/gallery.js").then(({mountGallery}) => {
+		const image = (id, state = "Ready") => ({ id, name: id + ".txt", state, size: 1, created_at: "2026-11-01T09:00:00Z", facts: {} });
+		const source = {
+			async *pages() { // read at once, told when it is let
+				const list = ["a", "b", "c"].map((id) => image(id));
+				await window.held;
+				yield list;
+			},
+			removed: null, thumb: () => null, file: () => null,
+			remove: async (img) => { window.removed = img.id; return image(img.id, "Removed"); },
+		};
+		const main = document.querySelector("main");
+		main.classList.remove("narrow");
+		window.gallery = mountGallery(main, source);
+	})`, nil)
+	b.wait("three images", "document.querySelector('.gallery-line').innerText.startsWith('3 files')")
+	b.js("(() => { window.held = new Promise((done) => { window.let = done; }); gallery.reload(); })()", nil)
+	b.js("document.querySelector(`.cell[title='a.txt']`).focus()", nil)
+	b.press(kb.Delete)
+	b.wait("the removal", "window.removed === 'a' && gallery.images.get('a').state === 'Removed'")
+	b.js("window.let()", nil)
+	b.wait("the list", "!document.querySelector('.gallery-line').innerText.startsWith('Loading')")
+	if names := b.cells(); !slices.Equal(names, []string{"b.txt", "c.txt"}) {
+		t.Errorf("after the late page there are %v", names)
+	}
+
+	sorted := "document.querySelector('.gallery-tools select').checkVisibility()"
+	b.wait("the order to be chosen in the grid", sorted)
+	b.click("button[aria-label='Where they were taken']")
+	b.wait("no order in the plot", "!"+sorted)
+}

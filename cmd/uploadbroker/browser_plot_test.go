@@ -101,9 +101,15 @@ func TestBrowserPlot(t *testing.T) {
 	if tip := b.text(".plot-tip"); tip != "i0 and 2 more here" {
 		t.Errorf("the tip reads %q", tip)
 	}
+	if head := b.text(".plot-head"); strings.Join(strings.Fields(head), " ") != "N Ready Invalid" {
+		t.Errorf("the head reads %q", head)
+	}
 	if note := b.text(".plot-note"); note != "1 has no position" {
 		t.Errorf("the note reads %q", note)
 	}
+	b.js("document.querySelector('main').classList.remove('narrow')", nil)
+	show(`Array.from({length: 60}, (_, i) => [22 + (i % 10) * 1e-4, 114 + Math.floor(i / 10) * 1e-4, ["Ready", "Uploaded", "Invalid"][i % 7] ?? "Ready"]).concat([[null]])`)
+	b.shots("plot")
 	// Far apart over the antimeridian, and yet beside each other.
 	show(`[[-17, 179.99], [-17, -179.99]]`)
 	if about := b.text(".plot > .visually-hidden"); !strings.Contains(about, "within 2.13 km from west to east and 0 m from south to north, around -17, ") || !strings.Contains(about, "Arrow keys") {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -149,4 +150,64 @@ func TestBrowserSendsMany(t *testing.T) {
 	t.Logf("10,000 files for a tag: the longest frame took %.0f ms", longest)
 	b.shots("tag-held")
 	b.open("about:blank")
+}
+
+// TestBrowserSendStalls: a line that hangs is broken off and tried again; and what is
+// under way can be cancelled.
+func TestBrowserSendStalls(t *testing.T) {
+	t.Parallel()
+	needBrowser(t)
+	config := filepath.Join(t.TempDir(), "config.yaml")
+	write(t, config, []byte("tags: {anonymous: [inbox], public: [inbox], min_free: 1MiB}\n"))
+	s := start(t, dataFolder(t), "--config", config)
+	target, err := url.Parse(s.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Host = r.In.Host
+	}}
+	var hang atomic.Int32 // so many more are never answered
+	var hung atomic.Int32
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut && hang.Add(-1) >= 0 {
+			hung.Add(1)
+			_, _ = io.Copy(io.Discard, r.Body)
+			<-r.Context().Done()
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	b := newBrowser(t)
+	b.open(front.URL + "/tags/inbox")
+	b.wait("the tag", "document.querySelector('.gallery-body .empty')")
+	// A minute without a byte is over sooner.
+	b.js("(() => { const real = setTimeout; window.setTimeout = (act, ms, ...more) => real(act, ms === 60000 && window.hurry !== false ? 500 : ms, ...more); return 1; })()", nil)
+	hang.Store(2)
+	files := map[string][]byte{}
+	for i := range 4 {
+		files[fmt.Sprintf("p/%d.txt", i)] = fmt.Appendf(nil, "number %d", i)
+	}
+	dir := filepath.Join(folder(t, files), "p")
+	b.drop(".send", dir)
+	b.wait("all to be sent", "document.querySelector('.send-work .gallery-line').textContent === '4 files sent'")
+	if n := hung.Load(); n != 2 {
+		t.Errorf("%d lines hung", n)
+	}
+
+	b.js("(window.hurry = false, 1)", nil)
+	hang.Store(1000)
+	b.drop(".send", dir)
+	b.wait("to begin", "/^0 of 4 sent/.test(document.querySelector('.send-work .gallery-line').textContent)")
+	b.shots("tag-sending")
+	b.click(".send-work .send-line button")
+	b.wait("to be asked", "document.querySelector('dialog[open]')")
+	b.drop("dialog[open]", dir) // is not for what lies below
+	b.clickText("dialog button", "Stop here")
+	b.wait("it to be over", "!document.querySelector('.send-work').checkVisibility()")
+	hang.Store(0)
+	b.drop(".send", dir)
+	b.wait("the same again", "document.querySelector('.send-work .gallery-line').textContent === '4 files sent'")
 }

@@ -123,7 +123,7 @@ func (a *app) greetLAN(b *strings.Builder, addr net.Addr) {
 		fmt.Fprintln(b, "\nThis machine has no address in a LAN.")
 		return
 	}
-	fmt.Fprintf(b, "\nFrom phones and other machines in the LAN, without a key: what anybody sends to the tag %s, anybody sees.\n", lanTag)
+	fmt.Fprintf(b, "\nFrom phones and other machines in the LAN, without a key: what anybody sends to the tag %s, anybody sees.\n  %s\n", lanTag, a.config.Tags.bound())
 	for _, ip := range addrs {
 		url := "http://" + net.JoinHostPort(ip.String(), port)
 		page := url + "/tags/" + lanTag

@@ -5,14 +5,37 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 )
+
+// Who opens a tag to anybody is told how much may come.
+func TestGreetingTellsTheBound(t *testing.T) {
+	for _, c := range []struct {
+		tags tagsConfig
+		want string
+	}{
+		{tagsConfig{}, "until the disk has 256 MiB left"},
+		{tagsConfig{MinFree: 2e9}, "until the disk has 2.0 GB left"},
+		{tagsConfig{Quota: 10e9, MinFree: 2e9}, "up to 10.0 GB."},
+	} {
+		a := &app{config: config{Tags: c.tags}}
+		var b strings.Builder
+		a.greetLAN(&b, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080})
+		if got := b.String(); !strings.Contains(got, c.want) || strings.Contains(got, "quota:") != (c.tags.Quota == 0) {
+			t.Errorf("%+v: it tells\n%s", c.tags, got)
+		}
+	}
+}
 
 // TestCollectInTheLAN is the data-collection server in one go: `serve --lan`, files
 // from phones without a key, their verdicts, and all of them as one zip.
@@ -203,6 +226,18 @@ func TestTagsConfig(t *testing.T) {
 	write(t, path, []byte("tags:\n  anonymous: [digital, a/b]\n  public: [x.zip]\n  quota: 10GiB\n"))
 	if _, out := runCommand(t, nil, "config", "check", path); !containsLine(out, "line 2", "tags.anonymous.1", `"a/b"`) || !containsLine(out, "line 3", "x.zip") {
 		t.Errorf("names that are none are not told:\n%s", out)
+	}
+	// One word is a list of one, and a name has one way to be written in Unicode.
+	write(t, path, []byte("tags: {anonymous: inbox, public: [cafe\u0301]}\n"))
+	if code, out := runCommand(t, nil, "config", "check", path); code != 0 {
+		t.Errorf("one word is refused: %d\n%s", code, out)
+	}
+	short := defaults()
+	if err := yaml.Unmarshal([]byte("tags: {anonymous: Inbox, public: [cafe\u0301]}"), &short); err != nil {
+		t.Fatal(err)
+	}
+	if short.Tags.addLAN(); !slices.Equal(short.Tags.Anonymous, []string{"Inbox"}) || !slices.Equal(short.Tags.Public, []string{"caf\u00e9", "inbox"}) {
+		t.Errorf("the tags are %+v", short.Tags)
 	}
 	write(t, path, []byte("tags: {anonymous: [digital], public: [digital], quota: 10GiB, min_free: 2GiB}\n"))
 	c, err := (configFlags{ConfigFile: path}).load(nil)

@@ -8,25 +8,31 @@ const maxBatch = 500;
 /** Whether a refusal stands in the way of everything: nobody is signed in, or the project is gone. */
 const stopsAll = (err) => err.status === 401 || err.code === "not_found";
 
+/** How long to wait even when somebody says to go on. */
+const leastOf = (err) => (err.status === 429 ? err.retryAfterSeconds * 1000 : 0);
+
 /** The server's answers, written into the ledger. */
 export class Asker {
   #ledger;
   #server;
   #options;
   #pump;
+  #naps;
   #closed;
   #batch = maxBatch;
   #hinting = false;
   #stopped = false; // until somebody says to go on
-  #timer = 0;
+  #polling = false;
   #pollMillis = 1000;
+  #pollLeast = 0; // what the server wants
 
   /** To be given the Uploader's own, and a signal that ends every call. */
-  constructor({ ledger, server, options, pump, closed }) {
+  constructor({ ledger, server, options, pump, naps, closed }) {
     this.#ledger = ledger;
     this.#server = server;
     this.#options = options;
     this.#pump = pump;
+    this.#naps = naps;
     this.#closed = closed;
   }
 
@@ -91,7 +97,7 @@ export class Asker {
           return undefined;
         }
         ledger.troubled({ code: err.code, detail: err.detail, passing: true }, "server");
-        await new Promise((resolve) => { setTimeout(resolve, Math.max(wait, err.retryAfterSeconds * 1000)); });
+        if (await this.#naps.nap(Math.max(wait, err.retryAfterSeconds * 1000), leastOf(err))) wait = 500;
         if (ledger.paused) {
           queue.unshift(...items);
           return undefined;
@@ -129,33 +135,50 @@ export class Asker {
     }, 1000);
   }
 
-  /** Asks for verdicts while some are open, less often while nothing changes. */
-  poll() {
-    const ledger = this.#ledger;
-    if (this.#timer || this.#stopped || this.#closed.aborted || !ledger.unjudged.size) return;
-    this.#timer = setTimeout(async () => {
-      this.#timer = 0;
-      const items = [...ledger.unjudged].slice(0, this.#batch);
-      if (!items.length) return;
-      let patience = 0;
-      try {
-        const { results } = await this.#call("images/check", { sha1: items.map((it) => it.sha1) });
-        ledger.observe(results.map((r) => r.image).filter(Boolean));
-      } catch (err) {
-        if (err.name === "AbortError") return;
-        patience = (err.retryAfterSeconds ?? 0) * 1000;
-        if (stopsAll(err)) this.#stop(err);
-        // A key that may not read learns it from what it may ask.
-        if (err.code === "not_allowed") items.forEach((it) => this.hint(it));
-      }
-      // What is still open goes to the end, so that each gets its turn.
-      const open = items.filter((it) => ledger.unjudged.has(it));
-      for (const it of open) { ledger.unjudged.delete(it); ledger.unjudged.add(it); }
-      this.#pollMillis = Math.max(patience, open.length < items.length ? 1000 : Math.min(this.#pollMillis * 1.5, 10_000));
-      this.#timer = 0;
-      this.poll();
-    }, this.#pollMillis);
+  /** Asks for verdicts while some are open, one question after the other. */
+  async poll() {
+    if (this.#polling) return;
+    this.#polling = true;
+    while (this.#waits()) {
+      await this.#naps.nap(this.#pollMillis, this.#pollLeast);
+      if (this.#waits()) await this.#verdicts();
+    }
+    this.#polling = false;
   }
 
-  close() { clearTimeout(this.#timer); }
+  #waits() { return !this.#stopped && !this.#closed.aborted && this.#ledger.unjudged.size > 0; }
+
+  /** Asks once, and finds out when to ask again: less often while nothing changes. */
+  async #verdicts() {
+    const ledger = this.#ledger;
+    const items = [...ledger.unjudged].slice(0, this.#batch);
+    let patience = 0;
+    this.#pollLeast = 0;
+    try {
+      const { results } = await this.#call("images/check", { sha1: items.map((it) => it.sha1) });
+      results.forEach(({ image }, i) => this.#checked(items[i].leader ?? items[i], image));
+    } catch (err) {
+      if (err.name === "AbortError") return;
+      patience = (err.retryAfterSeconds ?? 0) * 1000;
+      this.#pollLeast = leastOf(err);
+      if (stopsAll(err)) this.#stop(err);
+      // A key that may not read learns it from what it may ask.
+      if (err.code === "not_allowed") items.forEach((it) => this.hint(it));
+    }
+    // What is still open goes to the end, so that each gets its turn.
+    const open = items.filter((it) => ledger.unjudged.has(it));
+    for (const it of open) { ledger.unjudged.delete(it); ledger.unjudged.add(it); }
+    this.#pollMillis = Math.max(patience, open.length < items.length ? 1000 : Math.min(this.#pollMillis * 1.5, 10_000));
+  }
+
+  #checked(it, image) {
+    const ledger = this.#ledger;
+    if (!ledger.unjudged.has(it)) return;
+    if (!image) {
+      ledger.lost(it);
+      return;
+    }
+    if (image.id !== it.image.id) ledger.link(it, image); // it was removed, and registered anew
+    ledger.observe([image]);
+  }
 }

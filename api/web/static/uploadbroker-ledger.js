@@ -7,11 +7,26 @@ export const states = ["waiting", "hashing", "queued", "uploading", "uploaded", 
 /** States that end a file's way, unless it is sent again. */
 export const ended = new Set(["ready", "invalid", "failed"]);
 
+// What an Invalid image is told for when its file may yet be good: other bytes came than
+// were chosen, or none, or nobody could look. What else is found is in the file itself.
+const mendable = new Set(["checksum_mismatch", "size_mismatch", "expired", "unchecked"]);
+
+/**
+ * Whether a file is worth sending again. One that is removed is not: somebody meant it,
+ * and may choose it again. Nor is one that could not be opened.
+ */
+export function retryable({ file, state, size, problem }) {
+  if (!file) return false;
+  if (state === "failed") return problem.code !== "removed";
+  return state === "invalid" && (mendable.has(problem.code) || (problem.code === "empty" && size > 0));
+}
+
 const progressMillis = 100;
 const rateMillis = 15_000; // the speed is that of so long
+const tickMillis = 1000; // it is told so often while nothing else is
 
 // The bytes are nobody's business who listens to events, nor is what only we need.
-const hidden = ["file", "grant", "twins", "leader", "abort", "gone", "counted", "strikes", "fresh", "waits"];
+const hidden = ["file", "grant", "twins", "leader", "abort", "gone", "counted", "strikes", "fresh", "resent", "waits"];
 
 /** The list of an Uploader's files, and of what is to be done with them. */
 export class Ledger {
@@ -24,7 +39,7 @@ export class Ledger {
   paused = false;
   trouble = null;
   through = 0; // bytes that moved, ever
-  movedAt = 0;
+  movedAt = 0; // when something last got through
 
   #emit;
   #pump;
@@ -38,6 +53,7 @@ export class Ledger {
   #settled = true;
   #nextID = 0;
   #timer = 0;
+  #tick = 0;
 
   /** To be given how to tell others, and whom to tell that there is something to do or to ask. */
   constructor({ emit, pump, poll }) {
@@ -47,20 +63,29 @@ export class Ledger {
   }
 
   get totals() {
-    const rates = this.#rates;
-    const span = rates.length > 1 ? (rates.at(-1)[0] - rates[0][0]) / 1000 : 0;
-    const bytesPerSecond = span ? (rates.at(-1)[1] - rates[0][1]) / span : 0;
+    const bytesPerSecond = this.#speed();
+    const { failed, invalid } = this.#counts;
+    const bad = failed || invalid ? this.files.filter((it) => it.state === "failed" || it.state === "invalid") : [];
+    const rest = this.#sums.bytes - this.#sums.loaded - bad.reduce((sum, it) => sum + it.size - it.loaded, 0);
     return {
-      files: this.files.length, ...this.#sums, left: this.left, states: { ...this.#counts },
-      bytesPerSecond, secondsLeft: bytesPerSecond ? (this.#sums.bytes - this.#sums.loaded) / bytesPerSecond : Infinity,
+      files: this.files.length, ...this.#sums, left: this.left, states: { ...this.#counts }, retryable: bad.filter(retryable).length,
+      bytesPerSecond, secondsLeft: bytesPerSecond ? rest / bytesPerSecond : Infinity,
       paused: this.paused, trouble: this.trouble, adding: this.adding > 0,
     };
+  }
+
+  /** Bytes a second until now, so that it falls when nothing moves. */
+  #speed() {
+    const now = performance.now();
+    const rates = this.#rates;
+    while (rates.length && now - rates[0][0] > rateMillis) rates.shift();
+    return rates.length > 1 ? (1000 * (this.#sums.sent - rates[0][1])) / (now - rates[0][0]) : 0;
   }
 
   take(file, name) {
     const it = {
       id: (this.#nextID += 1), name, size: file?.size ?? 0, state: "waiting", loaded: 0, problem: null, file, sha1: "", image: null,
-      grant: null, strikes: 0, fresh: 0, waits: 0, twins: [], leader: null, abort: null, gone: false, counted: false,
+      grant: null, strikes: 0, fresh: 0, resent: 0, waits: 0, twins: [], leader: null, abort: null, gone: false, counted: false,
     };
     for (const key of hidden) Object.defineProperty(it, key, { enumerable: false });
     this.files.push(it);
@@ -110,7 +135,6 @@ export class Ledger {
       this.movedAt = now;
       const last = this.#rates.at(-1);
       if (!last || now - last[0] > 250) this.#rates.push([now, this.#sums.sent]);
-      while (this.#rates.length > 2 && now - this.#rates[0][0] > rateMillis) this.#rates.shift();
       this.passed("bucket");
     }
     this.tell();
@@ -124,7 +148,7 @@ export class Ledger {
   /** Begins a file anew; its digest is kept unless that may be what was wrong. */
   again(it, rehash = it.problem?.code === "checksum_mismatch" || it.problem?.code === "size_mismatch") {
     this.#forget(it);
-    Object.assign(it, { grant: null, strikes: 0, fresh: 0 });
+    Object.assign(it, { grant: null, strikes: 0, fresh: 0, resent: 0, waits: 0 });
     if (rehash) it.sha1 = "";
     this.loaded(it, 0, false);
     this.#settled = false;
@@ -169,10 +193,13 @@ export class Ledger {
     }
   }
 
-  /** A file's digest is known: it is registered, or goes with an equal one that is. */
+  /**
+   * A file's digest is known: it goes with an equal one that is under way, or is
+   * registered. What became of an equal one earlier may no longer be so.
+   */
   hashed(it) {
     const leader = this.#leaders.get(it.sha1);
-    if (leader && leader !== it && leader.state !== "failed" && leader.state !== "invalid") {
+    if (leader && leader !== it && !ended.has(leader.state)) {
       it.leader = leader;
       leader.twins.push(it);
       this.#mirror(leader, it);
@@ -184,6 +211,7 @@ export class Ledger {
   }
 
   link(it, image) {
+    this.#byImage.get(it.image?.id)?.delete(it);
     it.image = image;
     let set = this.#byImage.get(image.id);
     if (!set) this.#byImage.set(image.id, set = new Set());
@@ -195,9 +223,15 @@ export class Ledger {
       for (const it of this.#byImage.get(image.id) ?? []) {
         if (image.attempt < it.image.attempt) continue; // of an earlier try
         it.image = image;
-        if (it.state === "uploaded") this.#judge(it);
+        if (it.state === "uploaded" || ended.has(it.state)) this.#judge(it);
       }
     }
+  }
+
+  /** The server knows nothing of an image whose bytes were there. */
+  lost(it) {
+    it.image = { ...it.image, state: "Removed" };
+    this.#judge(it);
   }
 
   /** A file's bytes are in its bucket. */
@@ -207,16 +241,21 @@ export class Ledger {
     this.#judge(it); // an event may have been quicker
   }
 
-  /** What became of an image whose bytes are there. */
+  /** What became of an image whose bytes are there, or of one that had its verdict. */
   #judge(it) {
     const { state, reasons } = it.image;
+    if (state === "Removed") {
+      if (it.state !== "failed") this.fail(it, "removed", "the image was removed meanwhile");
+      return;
+    }
+    // Of what did not arrive it tells only when others brought it.
+    if (it.state === "failed" && it.problem.code !== "removed" && state !== "Ready") return;
+    if (state === "Ready" || state === "Invalid") this.loaded(it, it.size, false); // a removal was undone
     if (state === "Ready") {
-      this.set(it, "ready");
+      if (it.state !== "ready") this.set(it, "ready");
     } else if (state === "Invalid") {
       const [code, ...rest] = (reasons?.[0] ?? "invalid").split(": ");
       this.set(it, "invalid", { code, detail: rest.join(": ") || code, reasons });
-    } else if (state === "Removed") {
-      this.set(it, "failed", { code: "removed", detail: "the image was removed meanwhile" });
     }
   }
 
@@ -253,6 +292,8 @@ export class Ledger {
     this.#timer ||= setTimeout(() => {
       this.#timer = 0;
       this.#emit("progress", this.totals);
+      clearTimeout(this.#tick);
+      if (!this.#settled && (this.#counts.uploading || this.#rates.length)) this.#tick = setTimeout(() => this.tell(), tickMillis);
     }, progressMillis);
   }
 
@@ -264,5 +305,8 @@ export class Ledger {
     this.#emit("settled", this.totals);
   }
 
-  close() { clearTimeout(this.#timer); }
+  close() {
+    clearTimeout(this.#timer);
+    clearTimeout(this.#tick);
+  }
 }

@@ -9,7 +9,8 @@ export const unreadable = "the file changed or can no longer be read; choose it 
 
 const maxStrikes = 6; // failures of a file while others got through
 const maxFresh = 3; // grants in a row that the bucket refuses
-const silenceMillis = 180_000; // without a byte: pause by itself
+const silenceMillis = 180_000; // of nothing but failures: pause by itself
+const gapMillis = 90_000; // between two failures no more passes, or the machine slept
 const marginMillis = 60_000; // a grant that ends sooner is renewed first
 const sessionMarginMillis = 300_000;
 
@@ -19,16 +20,20 @@ export class Sender {
   #server;
   #options;
   #pump;
+  #naps;
   #arrived;
   #active = 0; // PUTs
+  #faultAt = 0;
+  #silenceMillis = 0; // from the first failure since something got through
   #bucketSkew = null;
 
   /** To be given the Uploader's own, and whom to tell what a bucket has taken. */
-  constructor({ ledger, server, options, pump, arrived }) {
+  constructor({ ledger, server, options, pump, naps, arrived }) {
     this.#ledger = ledger;
     this.#server = server;
     this.#options = options;
     this.#pump = pump;
+    this.#naps = naps;
     this.#arrived = arrived;
   }
 
@@ -104,9 +109,9 @@ export class Sender {
         queue.send.unshift(it);
         return undefined;
       case Verdict.bytes: // the file changed since it was hashed, or something on the way changes it
-        if (++it.fresh > 1) return bad();
+        if (it.resent) return bad();
         this.#ledger.again(it, true);
-        it.fresh = 1;
+        it.resent = 1;
         return undefined;
       case Verdict.again:
         // While nothing at all gets through, it is not this file's fault.
@@ -121,19 +126,21 @@ export class Sender {
   }
 
   /** Tries a file again after a while that grows. */
-  #later(it) {
+  async #later(it) {
     it.waits = Math.min(it.waits + 1, 6);
-    setTimeout(() => {
-      if (it.state === "queued" && !it.gone) this.#ledger.queue.send.push(it);
-      this.#pump();
-    }, 500 * 2 ** (it.waits - 1) * (0.75 + Math.random() / 2));
+    if (await this.#naps.nap(500 * 2 ** (it.waits - 1) * (0.75 + Math.random() / 2))) it.waits = 0;
+    if (it.state === "queued" && !it.gone) this.#ledger.queue.send.push(it);
+    this.#pump();
   }
 
   /** Tells that nothing gets through, and pauses when that lasts. */
   #silent(cause) {
     const ledger = this.#ledger;
+    const now = performance.now();
+    this.#silenceMillis = ledger.movedAt >= this.#faultAt ? 0 : this.#silenceMillis + Math.min(now - this.#faultAt, gapMillis);
+    this.#faultAt = now;
     ledger.troubled({ code: cause.code || "unreachable", detail: cause.message, passing: true }, "bucket");
-    if (performance.now() - ledger.movedAt > silenceMillis) {
+    if (this.#silenceMillis > silenceMillis) {
       ledger.pause();
       ledger.troubled({ code: "gave_up", detail: `nothing got through for three minutes: ${cause.message}` });
     }

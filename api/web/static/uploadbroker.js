@@ -19,12 +19,13 @@
 import { hashers } from "./uploadbroker-hash.js";
 import { filesOf, isImageName } from "./uploadbroker-files.js";
 import { Asker } from "./uploadbroker-ask.js";
-import { Ledger } from "./uploadbroker-ledger.js";
+import { Ledger, retryable } from "./uploadbroker-ledger.js";
+import { Naps } from "./uploadbroker-naps.js";
 import { Sender, unreadable } from "./uploadbroker-send.js";
 import { Server } from "./uploadbroker-server.js";
 
 export { dropped, filesOf, isImageName } from "./uploadbroker-files.js";
-export { ended, states } from "./uploadbroker-ledger.js";
+export { ended, retryable, states } from "./uploadbroker-ledger.js";
 export { Problem } from "./uploadbroker-server.js";
 
 const hashAhead = 300; // files that are hashed and not yet sent: grants should not wait long
@@ -36,7 +37,8 @@ const hashAhead = 300; // files that are hashed and not yet sent: grants should 
  * - progress: the totals, at most ten times a second (see the property totals).
  * - trouble: null, or {code, detail}: what keeps everything from going on. With passing
  *   it is tried again by itself. Otherwise the uploader has paused, and waits for resume:
- *   gave_up (nothing got through for minutes), unauthenticated (the session or the key has
+ *   gave_up (nothing got through for minutes; it goes on by itself when the browser tells
+ *   that it is online), unauthenticated (the session or the key has
  *   ended), not_found (the project is gone).
  * - settled: the totals; every file has its verdict or has failed.
  */
@@ -45,6 +47,7 @@ export class Uploader extends EventTarget {
   #ledger = new Ledger({ emit: (name, detail) => this.#emit(name, detail), pump: () => this.#pump(), poll: () => this.#asker.poll() });
   #asker;
   #sender;
+  #naps = new Naps();
   #busy = new Set(); // batches under way
   #hashing = 0;
   #hashers = null;
@@ -69,9 +72,10 @@ export class Uploader extends EventTarget {
   constructor(options) {
     super();
     this.#options = { server: "", parallel: 6, accept: isImageName, ...options };
-    const parts = { ledger: this.#ledger, server: new Server(this.#options), options: this.#options, pump: () => this.#pump() };
+    const parts = { ledger: this.#ledger, server: new Server(this.#options), options: this.#options, pump: () => this.#pump(), naps: this.#naps };
     this.#asker = new Asker({ ...parts, closed: this.#closed.signal });
     this.#sender = new Sender({ ...parts, arrived: (it) => this.#asker.hint(it) });
+    addEventListener("online", () => this.#online(), { signal: this.#closed.signal });
   }
 
   /** All files, in the order in which they were added. */
@@ -86,7 +90,11 @@ export class Uploader extends EventTarget {
   /** What keeps everything from going on, or null. */
   get trouble() { return this.#ledger.trouble; }
 
-  /** Counts and sums of all files, and how fast it goes. */
+  /**
+   * Counts and sums of all files, and how fast it goes: files, bytes, loaded, sent, left
+   * (not taken), states (how many of each), retryable (how many retryFailed would send
+   * again), bytesPerSecond, secondsLeft, paused, trouble, adding.
+   */
   get totals() { return this.#ledger.totals; }
 
   /**
@@ -135,14 +143,18 @@ export class Uploader extends EventTarget {
     }
     this.#ledger.resume();
     this.#asker.resume();
+    this.#naps.wake();
   }
 
   /**
-   * Sends again what has failed or is Invalid, but for files that could not even be
-   * opened: those are to be chosen again. Returns how many files that are.
+   * Sends again what that can mend, as the function retryable tells of each file: what
+   * has failed, and what is Invalid as other bytes or none arrived, or since it could
+   * not be checked. What is damaged in itself stays Invalid; files that could not even
+   * be opened, or were removed meanwhile, are to be chosen again. Returns how many files
+   * that are.
    */
   retryFailed() {
-    const again = this.files.filter((it) => it.file && (it.state === "failed" || it.state === "invalid"));
+    const again = this.files.filter(retryable);
     for (const it of again) this.#ledger.again(it);
     this.resume();
     return again.length;
@@ -160,7 +172,7 @@ export class Uploader extends EventTarget {
   close() {
     this.pause();
     this.#closed.abort();
-    this.#asker.close();
+    this.#naps.close();
     this.#ledger.close();
     this.#hashers?.close();
   }
@@ -170,6 +182,12 @@ export class Uploader extends EventTarget {
 
   #emit(name, detail) { this.dispatchEvent(new CustomEvent(name, { detail })); }
 
+  // The browser has a line again.
+  #online() {
+    if (this.trouble?.code === "gave_up") this.resume();
+    else this.#naps.wake();
+  }
+
   // Moves everything on that can move, once for all that happened just now.
   #pump() {
     if (this.#pumping) return;
@@ -178,7 +196,6 @@ export class Uploader extends EventTarget {
       this.#pumping = false;
       const ledger = this.#ledger;
       if (ledger.paused || this.#closed.signal.aborted) return;
-      ledger.movedAt ||= performance.now();
       this.#hashers ??= hashers();
       const { hash, register, renew } = ledger.queue;
       while (hash.length && this.#hashing < this.#hashers.room && ledger.ahead + this.#hashing < hashAhead) this.#hash(hash.shift());

@@ -1,5 +1,10 @@
 -- +goose Up
 
+-- Tags whose names differ by case alone are one: keyboards of phones begin with a
+-- capital. A tag is shown as it was written first.
+DROP INDEX projects_tag;
+CREATE UNIQUE INDEX projects_tag ON projects (lower(tag)) WHERE removed_at IS NULL;
+
 -- How often a file of this name came to a tag: the second of a name is told apart by
 -- its number, and no number is given twice. A tag may hold twenty thousand files that
 -- a phone calls image.jpg; counting them anew for each would take ever longer.

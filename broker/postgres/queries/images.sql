@@ -197,6 +197,12 @@ SELECT @now::timestamptz, 'image.remove', @owner_id::text, @key_id::text, @proje
        jsonb_build_object('from', r.removed_from)
 FROM removed r;
 
+-- name: HasSuccessor :one
+-- Whether the same bytes were registered again since an image was removed.
+SELECT EXISTS (SELECT 1 FROM images i JOIN images o ON o.project_id = i.project_id AND o.declared_sha1 = i.declared_sha1
+               AND o.id <> i.id AND o.state <> 'Removed'
+               WHERE i.project_id = @project_id AND i.id = @id AND i.state = 'Removed' AND i.undo_until > @now::timestamptz)::boolean;
+
 -- name: UndoRemoveImage :one
 WITH undone AS (
     UPDATE images i SET state = i.removed_from, removed_from = NULL, removed_at = NULL, undo_until = NULL, sweep_at = NULL

@@ -1,6 +1,8 @@
--- name: CreateProject :exec
+-- name: CreateProject :execrows
+-- No row: there is one of this tag.
 INSERT INTO projects (id, owner_id, name, kind, tag, created_at)
-VALUES (@id, @owner_id, @name, @kind, sqlc.narg(tag), @created_at);
+VALUES (@id, @owner_id, @name, @kind, sqlc.narg(tag), @created_at)
+ON CONFLICT DO NOTHING;
 
 -- name: Project :one
 SELECT * FROM projects WHERE id = @id AND final_at IS NULL;

@@ -110,6 +110,26 @@ func (q *Queries) FetchSource(ctx context.Context, arg FetchSourceParams) (strin
 	return source, err
 }
 
+const hasSuccessor = `-- name: HasSuccessor :one
+SELECT EXISTS (SELECT 1 FROM images i JOIN images o ON o.project_id = i.project_id AND o.declared_sha1 = i.declared_sha1
+               AND o.id <> i.id AND o.state <> 'Removed'
+               WHERE i.project_id = $1 AND i.id = $2 AND i.state = 'Removed' AND i.undo_until > $3::timestamptz)::boolean
+`
+
+type HasSuccessorParams struct {
+	ProjectID string
+	ID        string
+	Now       time.Time
+}
+
+// Whether the same bytes were registered again since an image was removed.
+func (q *Queries) HasSuccessor(ctx context.Context, arg HasSuccessorParams) (bool, error) {
+	row := q.db.QueryRow(ctx, hasSuccessor, arg.ProjectID, arg.ID, arg.Now)
+	var column_1 bool
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const imageOfFile = `-- name: ImageOfFile :one
 SELECT id, project_id, name, declared_sha1, declared_size, declared_type, state, attempt, filename, grants_end, bucket, etag, object_size, proven_sha1, proven_size, crc32, reasons, accepted, facts, check_failures, check_failing_since, created_at, started_at, uploaded_at, judged_at, removed_at, removed_from, undo_until, sweep_at, swept_at FROM images WHERE project_id = $1 AND filename = $2
 `

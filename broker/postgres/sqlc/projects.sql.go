@@ -132,9 +132,10 @@ func (q *Queries) CountProjects(ctx context.Context, arg CountProjectsParams) (i
 	return count, err
 }
 
-const createProject = `-- name: CreateProject :exec
+const createProject = `-- name: CreateProject :execrows
 INSERT INTO projects (id, owner_id, name, kind, tag, created_at)
 VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT DO NOTHING
 `
 
 type CreateProjectParams struct {
@@ -146,8 +147,9 @@ type CreateProjectParams struct {
 	CreatedAt time.Time
 }
 
-func (q *Queries) CreateProject(ctx context.Context, arg CreateProjectParams) error {
-	_, err := q.db.Exec(ctx, createProject,
+// No row: there is one of this tag.
+func (q *Queries) CreateProject(ctx context.Context, arg CreateProjectParams) (int64, error) {
+	result, err := q.db.Exec(ctx, createProject,
 		arg.ID,
 		arg.OwnerID,
 		arg.Name,
@@ -155,7 +157,10 @@ func (q *Queries) CreateProject(ctx context.Context, arg CreateProjectParams) er
 		arg.Tag,
 		arg.CreatedAt,
 	)
-	return err
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const deleteImagesOfProject = `-- name: DeleteImagesOfProject :exec

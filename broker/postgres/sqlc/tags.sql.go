@@ -10,10 +10,20 @@ import (
 	"time"
 )
 
+const awaitProject = `-- name: AwaitProject :exec
+SELECT id FROM projects WHERE id = $1 FOR NO KEY UPDATE
+`
+
+// Waits for all who hold it.
+func (q *Queries) AwaitProject(ctx context.Context, projectID string) error {
+	_, err := q.db.Exec(ctx, awaitProject, projectID)
+	return err
+}
+
 const bytesOfTags = `-- name: BytesOfTags :many
 SELECT project_id, coalesce(sum(object_size) FILTER (WHERE state <> 'Removed'), 0)::bigint AS shown,
        coalesce(sum(object_size), 0)::bigint AS held
-FROM images WHERE project_id = any($1::text[]) GROUP BY project_id
+FROM images WHERE project_id = any($1::text[]) AND swept_at IS NULL GROUP BY project_id
 `
 
 type BytesOfTagsRow struct {
@@ -23,6 +33,7 @@ type BytesOfTagsRow struct {
 }
 
 // shown: of the files that are told; held: also of those whose removal can be undone.
+// A row outlives its object where that was bad.
 func (q *Queries) BytesOfTags(ctx context.Context, projectIds []string) ([]BytesOfTagsRow, error) {
 	rows, err := q.db.Query(ctx, bytesOfTags, projectIds)
 	if err != nil {
@@ -36,6 +47,42 @@ func (q *Queries) BytesOfTags(ctx context.Context, projectIds []string) ([]Bytes
 			return nil, err
 		}
 		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const dropEmptyRival = `-- name: DropEmptyRival :many
+UPDATE projects r SET removed_at = $1::timestamptz, undo_until = $1::timestamptz, sweep_at = $1::timestamptz
+FROM projects p
+WHERE p.id = $2 AND p.removed_at IS NOT NULL AND p.final_at IS NULL AND p.undo_until > $1::timestamptz
+  AND lower(r.tag) = lower(p.tag) AND r.id <> p.id AND r.removed_at IS NULL AND r.owner_id = p.owner_id
+  AND NOT EXISTS (SELECT 1 FROM images i WHERE i.project_id = r.id)
+RETURNING r.id
+`
+
+type DropEmptyRivalParams struct {
+	Now time.Time
+	ID  string
+}
+
+// A tag in which nothing ever was makes room for the one that comes back. Its removal
+// can't be undone.
+func (q *Queries) DropEmptyRival(ctx context.Context, arg DropEmptyRivalParams) ([]string, error) {
+	rows, err := q.db.Query(ctx, dropEmptyRival, arg.Now, arg.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -73,7 +120,7 @@ func (q *Queries) IsTag(ctx context.Context, id string) (bool, error) {
 const listTags = `-- name: ListTags :many
 SELECT id, owner_id, name, kind, tag, created_at, removed_at, undo_until, sweep_at, final_at FROM projects
 WHERE tag IS NOT NULL AND removed_at IS NULL
-  AND (owner_id::text = $1::text AND ($2::text = '' OR id::text = $2::text) OR tag = any($3::text[]))
+  AND (owner_id::text = $1::text AND ($2::text = '' OR id::text = $2::text) OR lower(tag) IN (SELECT lower(p) FROM unnest($3::text[]) p))
   AND ($4::text = '' OR id < $4::text)
 ORDER BY id DESC
 LIMIT $5
@@ -170,6 +217,29 @@ func (q *Queries) LockImageBySHA1(ctx context.Context, arg LockImageBySHA1Params
 		&i.SweptAt,
 	)
 	return i, err
+}
+
+const lockTagName = `-- name: LockTagName :exec
+SELECT pg_advisory_xact_lock(hashtextextended('tag ' || lower(p.tag), 0)) FROM projects p WHERE p.id = $1 AND p.tag IS NOT NULL
+`
+
+// Until this transaction ends no other makes a tag of the name: whoever comes second
+// finds the first one's, and needn't run into the index.
+func (q *Queries) LockTagName(ctx context.Context, id string) error {
+	_, err := q.db.Exec(ctx, lockTagName, id)
+	return err
+}
+
+const lockTagRival = `-- name: LockTagRival :exec
+SELECT r.id FROM projects p JOIN projects r ON lower(r.tag) = lower(p.tag) AND r.id <> p.id AND r.removed_at IS NULL
+WHERE p.id = $1 FOR NO KEY UPDATE OF r
+`
+
+// Nothing is received by the project that has the tag of this one until this
+// transaction ends.
+func (q *Queries) LockTagRival(ctx context.Context, id string) error {
+	_, err := q.db.Exec(ctx, lockTagRival, id)
+	return err
 }
 
 const makeReservedTag = `-- name: MakeReservedTag :one
@@ -367,6 +437,57 @@ func (q *Queries) ReceiveFile(ctx context.Context, arg ReceiveFileParams) ([]Ima
 	return items, nil
 }
 
+const receivedAs = `-- name: ReceivedAs :one
+SELECT i.id, i.project_id, i.name, i.declared_sha1, i.declared_size, i.declared_type, i.state, i.attempt, i.filename, i.grants_end, i.bucket, i.etag, i.object_size, i.proven_sha1, i.proven_size, i.crc32, i.reasons, i.accepted, i.facts, i.check_failures, i.check_failing_since, i.created_at, i.started_at, i.uploaded_at, i.judged_at, i.removed_at, i.removed_from, i.undo_until, i.sweep_at, i.swept_at FROM images i
+WHERE i.project_id = $1 AND (i.filename = $2::text
+   OR i.id = (SELECT a.image_id FROM attempts a WHERE a.project_id = $1 AND a.filename = $2::text))
+`
+
+type ReceivedAsParams struct {
+	ProjectID string
+	Filename  string
+}
+
+// The image that has, or had, an object of this name. A removed one has its row for
+// longer than this is asked.
+func (q *Queries) ReceivedAs(ctx context.Context, arg ReceivedAsParams) (Image, error) {
+	row := q.db.QueryRow(ctx, receivedAs, arg.ProjectID, arg.Filename)
+	var i Image
+	err := row.Scan(
+		&i.ID,
+		&i.ProjectID,
+		&i.Name,
+		&i.DeclaredSha1,
+		&i.DeclaredSize,
+		&i.DeclaredType,
+		&i.State,
+		&i.Attempt,
+		&i.Filename,
+		&i.GrantsEnd,
+		&i.Bucket,
+		&i.Etag,
+		&i.ObjectSize,
+		&i.ProvenSha1,
+		&i.ProvenSize,
+		&i.Crc32,
+		&i.Reasons,
+		&i.Accepted,
+		&i.Facts,
+		&i.CheckFailures,
+		&i.CheckFailingSince,
+		&i.CreatedAt,
+		&i.StartedAt,
+		&i.UploadedAt,
+		&i.JudgedAt,
+		&i.RemovedAt,
+		&i.RemovedFrom,
+		&i.UndoUntil,
+		&i.SweepAt,
+		&i.SweptAt,
+	)
+	return i, err
+}
+
 const releaseTag = `-- name: ReleaseTag :exec
 DELETE FROM projects p
 WHERE p.id = $1 AND p.tag IS NOT NULL AND p.removed_at = p.undo_until AND NOT EXISTS (SELECT 1 FROM images i WHERE i.project_id = p.id)
@@ -407,9 +528,10 @@ func (q *Queries) ReserveTag(ctx context.Context, arg ReserveTagParams) error {
 }
 
 const tagByName = `-- name: TagByName :one
-SELECT id, owner_id, name, kind, tag, created_at, removed_at, undo_until, sweep_at, final_at FROM projects WHERE tag = $1::text AND removed_at IS NULL
+SELECT id, owner_id, name, kind, tag, created_at, removed_at, undo_until, sweep_at, final_at FROM projects WHERE lower(tag) = lower($1::text) AND removed_at IS NULL
 `
 
+// However its name is written: keyboards of phones begin with a capital.
 func (q *Queries) TagByName(ctx context.Context, tag string) (Project, error) {
 	row := q.db.QueryRow(ctx, tagByName, tag)
 	var i Project
@@ -425,6 +547,31 @@ func (q *Queries) TagByName(ctx context.Context, tag string) (Project, error) {
 		&i.SweepAt,
 		&i.FinalAt,
 	)
+	return i, err
+}
+
+const tagRival = `-- name: TagRival :one
+SELECT EXISTS (SELECT 1 FROM projects r WHERE lower(r.tag) = lower(p.tag) AND r.id <> p.id AND r.removed_at IS NULL)::boolean AS taken,
+       coalesce(p.undo_until > $1::timestamptz, false)::boolean AS undoable
+FROM projects p WHERE p.id = $2
+`
+
+type TagRivalParams struct {
+	Now time.Time
+	ID  string
+}
+
+type TagRivalRow struct {
+	Taken    bool
+	Undoable bool
+}
+
+// Whether another project has a project's tag, and whether the removal of this one can
+// be undone.
+func (q *Queries) TagRival(ctx context.Context, arg TagRivalParams) (TagRivalRow, error) {
+	row := q.db.QueryRow(ctx, tagRival, arg.Now, arg.ID)
+	var i TagRivalRow
+	err := row.Scan(&i.Taken, &i.Undoable)
 	return i, err
 }
 

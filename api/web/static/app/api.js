@@ -16,10 +16,19 @@ export class Problem extends Error {
 
 const signedIn = () => Boolean(document.getElementById("app")?.dataset.owner);
 let leaving = false;
+const stays = new Set();
+
+/** Keeps the page from leaving for the sign-in while busy(): ended() is called instead. */
+export const stayWhile = (busy, ended) => { stays.add({ busy, ended }); };
 
 /** Leads to the sign-in and back here, once; those who never signed in stay. */
 export function signInAgain() {
   if (leaving || !signedIn()) return;
+  const held = [...stays].filter(({ busy }) => busy());
+  if (held.length) {
+    for (const { ended } of held) ended();
+    return;
+  }
   leaving = true;
   location.assign("/sign-in?next=" + encodeURIComponent(location.pathname + location.search));
 }

@@ -29,6 +29,8 @@ export function follow(pid, on) {
         on[name]?.(JSON.parse(e.data));
       });
     }
+    // Too much happened since the last event to be told.
+    mine.addEventListener("reload", () => on.missed?.());
     // The session ended, or the project did: to come again is of no use.
     mine.addEventListener("end", () => { close(); on.ended?.(); checkSession(); });
     mine.addEventListener("open", () => {

@@ -34,7 +34,15 @@ export function mountGallery(el, source) {
   let removedLoaded = false;
   let opened = null;
 
-  const acts = { ...source, ...actsOn(images, source) };
+  // What is told live, and what is done here, is newer than what a page of the list
+  // brings that was asked for earlier.
+  const live = new Set();
+  function now(list, options) {
+    if (loading) for (const img of list) live.add(img.id);
+    images.put(list, options);
+  }
+
+  const acts = { ...source, ...actsOn({ get: images.get, put: now }, source) };
   const picks = source.remove || source.accept ? new Picks() : null;
 
   function open(img) {
@@ -128,6 +136,7 @@ export function mountGallery(el, source) {
     down.setAttribute("aria-pressed", String(images.down));
     gridSwitch.setAttribute("aria-pressed", String(view === "grid"));
     mapSwitch.setAttribute("aria-pressed", String(view === "map"));
+    for (const tool of [order, down, pick]) if (tool) tool.hidden = view === "map"; // they show nothing there
     source.onCounts?.({ ...images.counts, readyBytes: images.readyBytes });
   }
 
@@ -173,8 +182,6 @@ export function mountGallery(el, source) {
     else plot.show(images.list);
   });
 
-  // What is told live is newer than what a page that was asked for earlier brings.
-  const live = new Set();
   async function load() {
     loading = true;
     failed = null;
@@ -213,10 +220,7 @@ export function mountGallery(el, source) {
     images,
     open,
     /** Takes in images that changed. */
-    put(list) {
-      if (loading) for (const img of list) live.add(img.id);
-      images.put(list.filter((img) => img.state !== "Removed" || images.get(img.id)));
-    },
+    put: (list) => now(list.filter((img) => img.state !== "Removed" || images.get(img.id))),
     /** Asks for all of them again, after something may have been missed. */
     reload: () => { if (!loading) load(); },
   };

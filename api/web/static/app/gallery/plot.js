@@ -1,7 +1,7 @@
 // Where the images were taken, drawn without anybody's map: north is up, the scale
 // says how far, a press opens the image.
 import { t, lang } from "../i18n.js";
-import { h, iconButton, notice } from "../ui.js";
+import { h, icon, iconButton, notice, replace } from "../ui.js";
 import { middle, planeAround } from "./plane.js";
 
 const reachPX = 14;              // how near a press must be
@@ -11,6 +11,11 @@ const pathGapMS = 60_000;        // images further apart in time are not one fli
 const length = new Intl.NumberFormat(lang, { maximumFractionDigits: 2 });
 const degrees = new Intl.NumberFormat(lang, { maximumFractionDigits: 5 });
 const metres = (m) => m >= 1000 ? `${length.format(m / 1000)} km` : `${length.format(m)} m`;
+
+// What each colour says; word is that of the filter with the same images.
+const colours = [{ name: "good", state: "Ready", word: "Ready" }, { name: "wait", state: "Uploaded", word: "open" },
+  { name: "bad", state: "Invalid", word: "Invalid" }, { name: "dim", state: "Removed", word: "Removed" }];
+const colourOf = (img) => colours.find((c) => c.state === img.state) ?? colours[1];
 
 let plots = 0;
 
@@ -30,9 +35,11 @@ export class Plot {
     this.ring = h("div", { class: "plot-ring", hidden: true });
     this.tip = h("div", { class: "plot-tip", role: "status", hidden: true });
     this.note = h("p", { class: "plot-note" });
+    this.legend = h("span", { class: "plot-legend" });
+    this.head = h("p", { class: "plot-head" }, h("span", { class: "plot-north", "aria-hidden": "true" }, icon("north", 18), t("gallery.north")), this.legend);
     this.about = h("p", { class: "visually-hidden", id: about });
     this.nothing = notice({ title: t("gallery.no_positions"), text: t("gallery.no_positions_why") });
-    this.el = h("div", { class: "plot" }, this.canvas, this.ring, this.tip, this.note, this.about, this.nothing,
+    this.el = h("div", { class: "plot" }, this.canvas, this.ring, this.tip, this.head, this.note, this.about, this.nothing,
       this.tools = h("div", { class: "plot-tools" },
         iconButton("plus", t("gallery.zoom_in"), () => this.#zoom(1.6)),
         iconButton("minus", t("gallery.zoom_out"), () => this.#zoom(1 / 1.6)),
@@ -61,7 +68,9 @@ export class Plot {
   show(list) {
     const found = list.filter((img) => img.facts?.gps);
     this.nothing.hidden = found.length > 0;
-    this.canvas.hidden = this.tools.hidden = found.length === 0;
+    this.canvas.hidden = this.tools.hidden = this.head.hidden = found.length === 0;
+    replace(this.legend, colours.filter((c) => found.some((img) => colourOf(img) === c))
+      .map(({ state, word }) => h("span", { class: "state", dataset: { state } }, t("gallery.filter_" + word))));
     const missing = list.length - found.length;
     this.note.hidden = !missing || !found.length;
     this.note.textContent = t("gallery.no_place_n", { n: missing });
@@ -161,14 +170,13 @@ export class Plot {
     // As large as the room between them lets them be. Each colour's dot is drawn
     // once and then copied: twenty thousand arcs would be felt.
     const radius = Math.min(4.5, Math.max(1.2, Math.sqrt(this.area / this.#points.length) * this.#scale * 0.42));
-    const dot = Object.fromEntries(["good", "bad", "wait"].map((name) => [name, stamp(colour(name), colour("card"), radius, dots)]));
-    const half = dot.good.width / 2;
+    const dot = new Map(colours.map((of) => [of, stamp(colour(of.name), colour("card"), radius, dots)]));
+    const half = dot.get(colours[0]).width / 2;
     c.setTransform(1, 0, 0, 1, 0, 0); // on whole pixels, which are copied as they are
     for (const p of this.#points) {
       const px = x(p.x), py = y(p.y);
       if (px < -9 || py < -9 || px > w + 9 || py > ht + 9) continue;
-      const name = p.img.state === "Ready" ? "good" : p.img.state === "Invalid" ? "bad" : "wait";
-      c.drawImage(dot[name], Math.round(px * dots - half), Math.round(py * dots - half));
+      c.drawImage(dot.get(colourOf(p.img)), Math.round(px * dots - half), Math.round(py * dots - half));
     }
     c.setTransform(dots, 0, 0, dots, 0, 0);
 

@@ -1,4 +1,5 @@
 // Who did what in a project, and with ?image= an image's whole story.
+import { reason } from "../gallery/cell.js";
 import { has } from "../i18n.js";
 import { button, bytes, dateTime, h, icon, notice, replace, toastProblem } from "../ui.js";
 
@@ -68,20 +69,54 @@ async function audit(root, { api, t, pid }) {
 function who(t, a) {
   if (a.kind === "program") return t("audit.by_program");
   if (a.kind === "operator") return t("audit.by_operator");
+  if (a.kind === "anybody") return t("audit.by_anybody");
   const key = a.key_name || (a.key_hint && `${a.key_hint}…`);
   return key ? t("audit.by_key", { email: a.email ?? a.owner, key }) : t("audit.by", { email: a.email ?? a.owner });
 }
 
+// What of an act's details means nothing to most: it is folded away. That somebody
+// acted without a key, or as an operator, is said by whom it was done.
+const folded = new Set(["etag", "sha1", "key", "filename", "by", "holder", "job", "try", "task", "class", "from_image", "from_project", "hint"]);
+const untold = new Set(["operator", "anonymous"]);
+
 /** What an act holds, small. */
 function details(t, detail, action = "") {
-  const label = (name) => {
-    if (name === "key" && !action.startsWith("key.")) name = "filename"; // an object's
-    return has("audit.detail." + name) ? t("audit.detail." + name) : name;
-  };
-  const parts = Object.entries(detail ?? {}).filter(([, v]) => v !== undefined && v !== null && v !== "" && !(Array.isArray(v) && v.length === 0));
-  return parts.length > 0 && h("span", { class: "detail" }, parts.map(([name, v]) => [
-    h("span", {}, label(name), " ", h("code", {}, Array.isArray(v) ? v.join(", ") : typeof v === "object" ? JSON.stringify(v) : name === "size" ? bytes(v) : String(v))), " ",
-  ]));
+  const keys = action.startsWith("key.");
+  const label = (name) => t("audit.detail." + (name === "key" && !keys ? "filename" : name)); // an object's key is none to sign in with
+  const parts = Object.entries(detail ?? {})
+    .filter(([name, v]) => !untold.has(name) && !(name === "attempt" && v === 1) && v !== undefined && v !== null && v !== "" && !(Array.isArray(v) && v.length === 0));
+  const away = parts.filter(([name]) => folded.has(name) && !(keys && name === "hint"));
+  const seen = parts.filter((part) => !away.includes(part));
+  return parts.length > 0 && h("div", { class: "detail" },
+    seen.map(([name, v]) => [h("span", {}, label(name), " ", h("b", {}, plain(t, name, v))), " "]),
+    away.length > 0 && h("details", {}, h("summary", {}, t("audit.detail_more")),
+      away.map(([name, v]) => [h("span", {}, label(name), " ", h("code", {}, plain(t, name, v))), " "])));
+}
+
+/** A detail's value in words, where there are some for it. */
+function plain(t, name, v) {
+  if (Array.isArray(v)) return v.map((one, i) => [i > 0 && "; ", plain(t, name, one)]);
+  const words = (...among) => { const key = among.find((k) => has(k)); return key ? t(key) : String(v); };
+  switch (name) {
+    case "size": return bytes(v);
+    case "expires_at": return dateTime(v);
+    case "proven": return t(v ? "audit.yes" : "audit.no");
+    case "state": case "from": case "to": case "was": return words(`state.${v}`, `task.state.${v}`);
+    case "kind": return words(`audit.kind.${v}`);
+    case "type": return words(`task.type.${v}`);
+    case "fault": return words(`audit.fault.${v}`);
+    case "scopes": return words(`keys.scope.${v}`);
+    case "reason": case "reasons": return why(t, v);
+    case "why": case "cause": return h("span", { lang: "en" }, v);
+    default: return typeof v === "object" ? JSON.stringify(v) : String(v);
+  }
+}
+
+/** Why an image is Invalid; the figures are in English. */
+function why(t, said) {
+  const { code, text } = reason(said);
+  if (!has("reason." + code)) return h("span", { lang: "en" }, said);
+  return [t("reason." + code), text && ": ", text && h("span", { lang: "en" }, text)];
 }
 
 async function story(root, { api, t, pid }, id) {
@@ -93,19 +128,19 @@ async function story(root, { api, t, pid }, id) {
     h("h1", { class: "file-name" }, h("bdi", {}, img?.name ?? t("audit.gone"))), h("span", { class: "id" }, id),
     img ? h("dl", { class: "facts card" },
       h("dt", {}, t("audit.state")), h("dd", {}, h("span", { class: "state", "data-state": img.state }, t("state." + img.state)),
-        (img.reasons ?? []).map((r) => h("span", { class: "detail" }, r))),
+        (img.reasons ?? []).map((r) => h("span", { class: "detail" }, why(t, r)))),
       fact("attempt", img.attempt), fact("sha1", img.proven_sha1 || img.sha1), fact("size", (img.proven_size ?? img.size) !== undefined && bytes(img.proven_size ?? img.size)),
       fact("bucket", img.bucket), fact("etag", img.etag), fact("filename", `${pid}/${img.filename}`)) : h("p", { class: "sub" }, t("audit.gone_why")),
     h("h2", {}, t("audit.story")),
     trace.cut && h("p", { class: "sub" }, t("audit.cut")),
     h("ol", { class: "timeline" }, trace.story.map((s) => h("li", { class: s.state === "Invalid" || s.cause ? "bad" : s.state === "Ready" ? "good" : "" },
       h("time", { datetime: s.at }, dateTime(s.at, { seconds: true })),
-      h("div", {}, h("strong", {}, word(t, s.what)), s.who && h("span", { class: "who" }, who(t, s.who)), s.cause && h("span", { class: "detail" }, s.cause),
-        (s.reasons ?? []).map((r) => h("span", { class: "detail" }, r)),
+      h("div", {}, h("strong", {}, word(t, s.what)), s.who && h("span", { class: "who" }, who(t, s.who)), s.cause && h("span", { class: "detail", lang: "en" }, s.cause),
+        (s.reasons ?? []).map((r) => h("span", { class: "detail" }, why(t, r))),
         details(t, {
-          attempt: s.attempt, state: s.state, bucket: s.bucket, kind: s.kind, expires_at: s.expires_at && dateTime(s.expires_at), size: s.size,
-          etag: s.etag, sha1: s.sha1, filename: s.filename, holder: s.holder, job: s.job, try: s.try, ...s.detail,
-        }))))),
+          attempt: s.attempt, state: s.state, bucket: s.bucket, kind: s.kind, expires_at: s.expires_at, size: s.size,
+          etag: s.etag, sha1: s.sha1, filename: s.filename, holder: s.holder, job: s.job, try: s.try, failures: s.failures, ...s.detail,
+        }, s.what))))),
     watching.length > 0 && [h("h2", {}, t("audit.watching")), h("ul", { class: "plain-list" }, watching.map((w) => h("li", { class: "card" },
       h("strong", {}, w.bucket), h("span", { class: "detail" }, t("audit.looks", { n: w.looks }),
         w.last_look && ` · ${t("audit.last_look", { at: dateTime(w.last_look, { seconds: true }) })}`,

@@ -1,6 +1,7 @@
 // Where the caller is seen to be, and the buckets in the order that he is offered. An
 // operator sees the others besides, and how all do.
 import { dateTime, h, notice, replace } from "../ui.js";
+import { bucketName } from "../bucket-name.js";
 
 export async function mount(root, { api, t, lang, scopes = "" }) {
   const operator = scopes.split(" ").includes("admin");
@@ -28,7 +29,7 @@ export async function mount(root, { api, t, lang, scopes = "" }) {
   function item(b, rank) {
     return h("li", { class: "card" },
       h("span", { class: "rank", "aria-hidden": "true" }, rank ?? "–"),
-      h("div", {}, h("strong", {}, h("bdi", {}, b.display || b.symbol)), rank === 1 && h("span", { class: "badge" }, t("buckets.first")),
+      h("div", {}, h("div", { class: "named" }, h("strong", {}, h("bdi", {}, bucketName(b))), rank === 1 && h("span", { class: "badge" }, t("buckets.first"))),
         h("span", { class: "id" }, b.symbol),
         (b.not_offered ?? []).map((why) => h("span", { class: "detail" }, t("buckets.not." + why)))),
       h("dl", {},

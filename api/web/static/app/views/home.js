@@ -1,5 +1,6 @@
-// One's projects, newest first, and how to make one.
-import { button, confirmDialog, dateTime, dialog, h, icon, iconButton, notice, problemText, replace, toast, toastProblem } from "../ui.js";
+// One's projects, newest first, and how to make one. Tags have a page of their own.
+import { removeButton } from "../removal.js";
+import { button, dateTime, dialog, h, notice, problemText, replace, toastProblem } from "../ui.js";
 
 const pageSize = 100;
 
@@ -23,49 +24,36 @@ export async function mount(root, { api, t, scopes = "", owner = "" }) {
   await more("");
 
   async function more(cursor) {
-    const page = await api.get(`/projects?counts=true&limit=${pageSize}${cursor && "&cursor=" + cursor}`);
-    list.append(...page.projects.map(item));
-    empty.hidden = list.children.length > 0;
+    let page = { next_cursor: cursor };
+    let projects = [];
+    do { // a page may be all tags
+      page = await api.get(`/projects?counts=true&limit=${pageSize}${page.next_cursor && "&cursor=" + page.next_cursor}`);
+      projects = page.projects.filter((p) => !p.tag);
+    } while (projects.length === 0 && page.next_cursor);
+    list.append(...projects.map(item));
+    some();
     replace(foot, page.next_cursor && button(t("home.more"), {
       kind: "quiet",
       onClick: (e) => { e.currentTarget.disabled = true; more(page.next_cursor).catch((err) => { toastProblem(err); e.target.closest("button").disabled = false; }); },
     }));
   }
 
+  function some() { empty.hidden = list.children.length > 0; }
+
   function item(p) {
     const n = p.counts ?? {};
     const open = (n.Pending ?? 0) + (n.Uploading ?? 0) + (n.Uploaded ?? 0);
+    const foot = h("div", { class: "foot" },
+      h("span", {}, h("time", { datetime: p.created_at }, dateTime(p.created_at)), p.kind === "files" && ` · ${t("home.kind_files")}`));
     const el = h("li", {},
       h("div", {}, h("a", { href: `/projects/${p.id}` }, h("strong", {}, h("bdi", {}, p.name))), h("span", { class: "id" }, p.id)),
       h("div", { class: "counts" },
         !n.Ready && !open && !n.Invalid && h("span", { class: "none" }, t("home.no_images")),
         n.Ready > 0 && h("span", { class: "ready" }, t("home.ready", { n: n.Ready })),
         open > 0 && h("span", { class: "open" }, t("home.open", { n: open })),
-        n.Invalid > 0 && h("span", { class: "invalid" }, t("home.invalid", { n: n.Invalid }))),
-      h("div", { class: "foot" },
-        h("span", {}, h("time", { datetime: p.created_at }, dateTime(p.created_at)), p.kind === "files" && ` · ${t("home.kind_files")}`),
-        can("manage") && iconButton("trash", t("home.remove", { name: p.name }), () => remove(p, el), { class: "small" })));
+        n.Invalid > 0 && h("span", { class: "invalid" }, t("home.invalid", { n: n.Invalid }))), foot);
+    if (can("manage")) foot.append(removeButton(api, p, el, some));
     return el;
-  }
-
-  async function remove(p, el) {
-    if (!await confirmDialog({ title: t("home.remove_ask", { name: p.name }), text: t("home.remove_what"), ok: t("home.remove_ok"), danger: true })) return;
-    try {
-      await api.del(`/projects/${p.id}`);
-    } catch (err) { toastProblem(err); return; }
-    const before = el.nextSibling;
-    el.remove();
-    empty.hidden = list.children.length > 0;
-    toast(t("home.removed", { name: p.name }), {
-      action: t("common.undo"), seconds: 20,
-      onAction: async () => {
-        try {
-          await api.post(`/projects/${p.id}/undo`);
-          list.insertBefore(el, before?.parentNode === list ? before : null);
-          empty.hidden = true;
-        } catch (err) { toastProblem(err); }
-      },
-    });
   }
 
   function create() {

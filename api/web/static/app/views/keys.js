@@ -8,7 +8,8 @@ export async function mount(root, { api, t, scopes = "" }) {
   const own = scopes.split(" ").filter(Boolean);
   const body = h("tbody");
   const table = h("div", { class: "scroll" }, h("table", { class: "stack" },
-    h("thead", {}, h("tr", {}, ["key", "scopes", "for", "used", "expires", ""].map((c) => h("th", { scope: "col" }, c && t("keys." + c))))), body));
+    h("thead", {}, h("tr", {}, ["key", "scopes", "for", "used", "expires"].map((c) => h("th", { scope: "col" }, t("keys." + c))),
+      h("th", { scope: "col" }, h("span", { class: "visually-hidden" }, t("keys.acts"))))), body));
   const ended = h("label", { class: "choice", hidden: true });
   replace(root,
     h("div", { class: "place-head" },
@@ -40,16 +41,19 @@ export async function mount(root, { api, t, scopes = "" }) {
     const state = k.revoked_at ? t("keys.ended_at", { at: dateTime(k.revoked_at) }) : !k.live ? t("keys.expired_at", { at: dateTime(k.expires_at) }) :
       k.expires_at ? dateTime(k.expires_at) : t("keys.never");
     return h("tr", { class: k.live ? "" : "ended" },
-      h("th", { scope: "row" }, h("bdi", {}, k.name || t("keys.unnamed")), k.current && h("span", { class: "badge" }, t("keys.this_one")), h("span", { class: "id" }, `${k.hint}…`)),
+      h("th", { scope: "row" }, h("span", { class: "named" }, h("bdi", {}, k.name || t("keys.unnamed")), k.current && h("span", { class: "badge" }, t("keys.this_one"))), h("span", { class: "id" }, `${k.hint}…`)),
       cell("scopes", k.scopes.map((s) => h("span", { class: "chip" }, t("keys.scope." + s)))),
       cell("for", k.project_id ? h("a", { href: `/projects/${k.project_id}` }, h("bdi", {}, names.get(k.project_id) ?? k.project_id)) : t("keys.all_projects"),
         k.clouds.length > 0 && h("span", { class: "id" }, k.clouds.join(", "))),
       cell("used", k.last_used_at ? dateTime(k.last_used_at) : t("keys.never_used")),
       cell("expires", state),
-      h("td", { class: "actions" }, k.live && button(t("keys.end"), {
+      h("td", { class: "actions" }, k.live && mayEnd(k) && button(t("keys.end"), {
         kind: "quiet danger", onClick: () => end(k), "aria-label": t("keys.end_named", { name: k.name || `${k.hint}…` }),
       })));
   }
+
+  // One that may more than one's own, the server lets nobody end by it.
+  function mayEnd(k) { return k.current || k.scopes.every((s) => own.includes(s)); }
 
   async function end(k) {
     const name = k.name || `${k.hint}…`;

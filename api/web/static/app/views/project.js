@@ -14,6 +14,7 @@ export async function mount(root, ctx) {
   const total = Object.values(project.counts ?? {}).reduce((a, b) => a + b, 0);
   const zip = zipLinks(api, pid);
   const upload = h("div", { class: "panel-upload" });
+  const list = h("div", { class: "upload-apart", hidden: true }); // of files, as wide as both panels
   const task = h("div", { class: "panel-task" });
   const offline = h("p", { class: "sub", role: "status", hidden: true }, t("project.not_live"));
   const gallery = h("section", { "aria-label": t("gallery.images") });
@@ -23,7 +24,7 @@ export async function mount(root, ctx) {
         h("span", { class: "id" }, pid, " ", iconButton("copy", t("project.copy_id"), () => copy(pid), { class: "small" }))),
       h("div", { class: "place-actions" }, zip.el,
         h("a", { class: "button quiet", href: `/projects/${pid}/audit` }, icon("story"), t("project.audit")))),
-    h("div", { class: "panels" }, upload, task), offline, gallery);
+    h("div", { class: "panels" }, upload, list, task), offline, gallery);
 
   let uploader = null;
   let tasks = null;
@@ -43,7 +44,7 @@ export async function mount(root, ctx) {
     empty: notice({ title: t("gallery.none"), text: t("gallery.none_why") }),
     onCounts: zip.show,
   });
-  const end = follow(pid, {
+  const live = () => follow(pid, {
     images: (list) => { images.put(list); uploader?.observe?.(list); },
     counts: (counts) => tasks?.counts?.(counts),
     task: (now) => tasks?.update?.(now),
@@ -52,11 +53,19 @@ export async function mount(root, ctx) {
     missed: () => images.reload(),
     busy: () => underWay(uploader?.uploader),
   });
-  addEventListener("pagehide", end);
+  let end = live();
+  addEventListener("pagehide", () => end());
+  // Somebody signed in again, in another tab, while this one had something under way.
+  function onSignedIn() {
+    end();
+    replace(offline, t("project.not_live"));
+    end = live();
+    images.reload();
+  }
   addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
 
   // What is missing in these must not keep the images from being seen.
-  const parts = [import("./upload.js").then(async (m) => { uploader = await m.mountUpload(upload, { ...ctx, kind: project.kind }); })];
+  const parts = [import("./upload.js").then(async (m) => { uploader = await m.mountUpload(upload, { ...ctx, kind: project.kind, onSignedIn, list: project.kind === "recon" ? list : null }); })];
   if (project.kind === "recon") {
     parts.push(import("./task.js").then(async (m) => { tasks = await m.mountTask(task, { ...ctx, project }); }));
   }

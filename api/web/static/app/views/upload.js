@@ -1,20 +1,24 @@
 // Brings files into a project: a place to drop them, and how it goes.
-import { Uploader, dropped, ended, isImageName } from "../../uploadbroker.js";
+import { Uploader, dropped, ended, isImageName, retryable } from "../../uploadbroker.js";
+import { stayWhile } from "../api.js";
+import { bucketName } from "../bucket-name.js";
 import { has, lang } from "../i18n.js";
-import { button, bytes, count, duration, fileName, h, icon, replace, toast } from "../ui.js";
+import { button, bytes, confirmDialog, duration, h, icon, replace, toast } from "../ui.js";
+import { FileList, setText } from "./upload-list.js";
 
-const rowHeight = 46; // pixels, as upload.css has it
-const spareRows = 6; // beyond what is seen
+const soonSeconds = 5; // less than that is not worth a number
 
 /**
  * Puts the uploader into an element.
  *
  * @param {HTMLElement} el
- * @param {{pid: string, t: Function, api: object, kind?: string, scopes?: string}} ctx kind
- *   is the project's; it is asked for when it is not there
+ * @param {{pid: string, t: Function, api: object, kind?: string, scopes?: string,
+ *   list?: HTMLElement, onSignedIn?: Function}} ctx kind is the project's; it is asked for
+ *   when it is not there. list takes the list of files, which else is in el. onSignedIn
+ *   is called when a session that had ended is there again.
  * @returns {Promise<{uploader: Uploader|null, observe: (images: object[]) => void}>}
  *   observe takes images that changed, as /page/events tells them; there is no uploader
- *   for a session whose key may not upload
+ *   for a session whose key may not upload, and another one after the list was cleared
  */
 export async function mountUpload(el, ctx) {
   const { t, api, pid } = ctx;
@@ -27,12 +31,9 @@ export async function mountUpload(el, ctx) {
     ctx.kind ?? api.get(`/projects/${pid}`).then((p) => p.kind),
     api.get("/buckets/nearest").then((r) => r.buckets, () => null),
   ]);
-  const uploader = new Uploader({ server: "/page", project: pid, accept: kind === "files" ? () => true : isImageName });
-  const view = new View(el, t, uploader, near, kind);
-  view.show();
-  // Tests and the curious find it here; it knows no secret.
-  el.uploader = uploader;
-  return { uploader, observe: (images) => uploader.observe(images) };
+  const make = () => new Uploader({ server: "/page", project: pid, accept: kind === "files" ? () => true : isImageName });
+  const view = new View(el, ctx, make, near, kind);
+  return { get uploader() { return view.uploader; }, observe: (images) => view.uploader.observe(images) };
 }
 
 // The sheet comes with the view: pages without an uploader don't load it.
@@ -43,25 +44,59 @@ function style() {
 
 class View {
   #onlyBad = false;
-  #open = true;
-  #drawn = new Map(); // row elements by file
+  #open = null; // as the person wants it; null: while there is something to see
   #pending = false;
-  #settledOnce = false;
+  #cancelled = false; // what is still being read of a folder is not wanted any more
+  #reading = Promise.resolve();
+  #signedOut = false;
 
-  constructor(el, t, uploader, buckets, kind) {
-    Object.assign(this, { el, t, uploader, buckets, kind });
+  constructor(el, ctx, make, buckets, kind) {
+    Object.assign(this, { el, ctx, make, buckets, kind, t: ctx.t });
     this.#build();
-    uploader.addEventListener("progress", () => this.#draw());
-    uploader.addEventListener("trouble", () => this.#draw());
-    uploader.addEventListener("settled", () => { this.#settledOnce = true; this.#draw(); this.#say(); });
-    addEventListener("beforeunload", (e) => { if (this.#underWay()) e.preventDefault(); });
+    this.#begin();
+    addEventListener("beforeunload", (e) => { if (this.#unsent()) e.preventDefault(); });
+    // To leave for the sign-in would throw away what is under way.
+    stayWhile(() => this.#underWay(), () => { this.#signedOut = true; this.#draw(); });
+    const back = () => { if (!document.hidden) this.#back(); };
+    document.addEventListener("visibilitychange", back);
+    addEventListener("focus", back);
     this.#takeDrops();
   }
 
-  show() { this.#draw(); }
+  /** Starts with an empty list. */
+  #begin() {
+    const before = this.uploader;
+    before?.close();
+    const uploader = this.uploader = this.make();
+    uploader.bucket = before?.bucket ?? "";
+    // Tests and the curious find it here; it knows no secret.
+    this.el.uploader = uploader;
+    this.#cancelled = false;
+    this.#open = null;
+    this.#reading = Promise.resolve();
+    const on = (name, act) => uploader.addEventListener(name, (e) => { if (uploader === this.uploader) act(e.detail); });
+    on("progress", () => this.#draw());
+    on("trouble", () => this.#draw());
+    on("settled", () => { this.#draw(); this.#say(); });
+    on("file", (file) => { if (this.#cancelled && file.state === "waiting") queueMicrotask(() => uploader.remove(file.id)); });
+    this.#draw();
+  }
 
-  #underWay() {
-    return this.uploader.files.some((f) => !ended.has(f.state) && f.state !== "uploaded");
+  #unsent() {
+    return this.uploader.totals.adding || this.uploader.files.some((f) => !ended.has(f.state) && f.state !== "uploaded");
+  }
+
+  #underWay() { return this.uploader.totals.adding || this.uploader.files.some((f) => !ended.has(f.state)); }
+
+  // The person may have signed in, in another tab.
+  async #back() {
+    const { uploader } = this;
+    const out = () => this.#signedOut || uploader.trouble?.code === "unauthenticated";
+    if (!out() || !await this.ctx.api.get("/me").catch(() => null) || !out()) return; // once for both events
+    this.#signedOut = false;
+    if (uploader.trouble?.code === "unauthenticated") uploader.resume();
+    this.ctx.onSignedIn?.();
+    this.#draw();
   }
 
   #build() {
@@ -77,7 +112,7 @@ class View {
     const folders = "webkitdirectory" in folder && !/Android|iPhone|iPad/.test(navigator.userAgent);
     const bucket = this.buckets?.length > 1 && h("label", { class: "upload-bucket" }, h("span", {}, t("upload.bucket")),
       h("select", { onChange: (e) => { this.uploader.bucket = e.target.value; } },
-        this.buckets.map((b, i) => h("option", { value: i ? b.symbol : "" }, i ? b.display : t("upload.nearest", { name: b.display })))));
+        this.buckets.map((b, i) => h("option", { value: i ? b.symbol : "" }, i ? bucketName(b) : t("upload.nearest", { name: bucketName(b) })))));
     this.zone = h("div", { class: "upload-zone" },
       h("p", { class: "upload-call" }, icon("upload", 28), t(folders ? "upload.drop" : this.kind === "files" ? "upload.choose_any" : "upload.choose")),
       h("div", { class: "upload-choose" },
@@ -90,20 +125,25 @@ class View {
       this.good = h("i", { class: "good" }), this.sent = h("i", { class: "sent" }));
     this.pause = button("", { kind: "quiet", onClick: () => (this.uploader.paused ? this.uploader.resume() : this.uploader.pause()) });
     this.retry = button("", { icon: "retry", onClick: () => { this.uploader.retryFailed(); this.#onlyBad = false; this.#draw(); } });
-    this.bad = h("input", { type: "checkbox", onChange: (e) => { this.#onlyBad = e.target.checked; this.list.scrollTop = 0; this.#draw(); } });
+    this.cancel = button(t("upload.cancel"), { kind: "quiet", onClick: () => this.#cancelRest() });
+    this.clear = button(t("upload.clear"), { kind: "quiet", onClick: () => { this.#begin(); this.#focus(); } });
+    this.bad = h("input", { type: "checkbox", onChange: (e) => { this.#onlyBad = e.target.checked; this.list.el.scrollTop = 0; this.#draw(); } });
     this.badLabel = h("label", { class: "upload-filter" }, this.bad, h("span", {}, t("upload.only_failed")));
-    this.fold = button("", { kind: "plain", onClick: () => { this.#open = !this.#open; this.#draw(); } });
+    this.fold = button("", { kind: "plain", onClick: () => { this.#open = this.list.el.hidden; this.#draw(); } });
     // In a tab of its own, or the files that were chosen would have to be chosen again.
     this.signIn = h("a", { href: "/sign-in?next=/", target: "_blank" }, t("common.sign_in"));
     this.trouble = h("p", { class: "upload-trouble", role: "alert" }, this.reason = h("span"), " ", this.signIn);
     this.status = h("p", { class: "off-screen", role: "status" });
     this.left = h("p", { class: "upload-left" });
-    this.sizer = h("div", { class: "upload-sizer", role: "list" });
-    this.list = h("div", { class: "upload-list", tabindex: "0", role: "group", "aria-label": t("upload.list"), onScroll: () => this.#draw() }, this.sizer);
+    this.damaged = h("p", { class: "upload-damaged" }, this.damage = h("span"), " ",
+      this.toDamaged = h("button", { type: "button", class: "link", onClick: () => showInvalid() }, t("upload.show_damaged")));
+    this.list = new FileList({ onScroll: () => this.#draw(), why: (problem) => this.#why(problem), remove: (file) => this.#takeOff(file) });
     this.work = h("div", { class: "upload-work" },
-      h("div", { class: "upload-head" }, h("div", { class: "upload-sums" }, this.title, this.facts), h("div", { class: "upload-buttons" }, this.retry, this.pause)),
-      this.bar, this.trouble, this.left,
-      h("div", { class: "upload-tools" }, this.fold, this.badLabel), this.list);
+      h("div", { class: "upload-head" }, h("div", { class: "upload-sums" }, this.title, this.facts),
+        h("div", { class: "upload-buttons" }, this.retry, this.clear, this.cancel, this.pause)),
+      this.bar, this.trouble, this.damaged, this.left,
+      h("div", { class: "upload-tools" }, this.fold, this.badLabel), !this.ctx.list && this.list.el);
+    this.ctx.list?.append(this.list.el);
     this.root = h("section", { class: "upload", "aria-label": t("upload.title") }, this.zone, this.work, this.status);
     replace(this.el, this.root);
   }
@@ -111,29 +151,64 @@ class View {
   // A drop anywhere on the page is meant: beside the zone the browser would leave the
   // page and show the photo.
   #takeDrops() {
-    let inside = 0;
     const files = (e) => Array.from(e.dataTransfer?.types ?? []).includes("Files");
-    const mark = () => this.root.classList.toggle("dragging", inside > 0);
-    addEventListener("dragenter", (e) => { if (files(e)) { inside++; mark(); } });
-    addEventListener("dragleave", (e) => { if (files(e)) { inside = Math.max(0, inside - 1); mark(); } });
-    addEventListener("dragover", (e) => { if (files(e)) { e.preventDefault(); e.dataTransfer.dropEffect = "copy"; } });
+    const asked = () => document.querySelector("dialog[open]"); // something else is to be answered first
+    const mark = (on) => this.root.classList.toggle("dragging", on);
+    // Both are to be taken: what lies below may change between the two.
+    for (const name of ["dragenter", "dragover"]) {
+      addEventListener(name, (e) => {
+        if (!files(e)) return;
+        e.preventDefault();
+        e.dataTransfer.dropEffect = asked() ? "none" : "copy";
+        mark(!asked());
+      });
+    }
+    addEventListener("dragleave", (e) => { if (!e.relatedTarget) mark(false); });
     addEventListener("drop", (e) => {
       if (!files(e)) return;
       e.preventDefault();
-      inside = 0;
-      mark();
-      this.#add(dropped(e.dataTransfer));
+      mark(false);
+      if (!asked()) this.#add(dropped(e.dataTransfer));
     });
   }
 
   async #add(things) {
-    try {
-      await this.uploader.add(things);
-    } catch (err) {
+    if (this.#cancelled) await this.#reading; // of what is not wanted any more
+    this.#cancelled = false;
+    this.#open = null;
+    const adding = this.uploader.add(things).catch((err) => {
       toast(this.t("upload.unreadable", { detail: err.message }), { bad: true }); // a folder that can't be listed
+    });
+    this.#reading = Promise.all([this.#reading, adding]);
+    this.#draw();
+    await adding;
+    if (this.#cancelled && !this.uploader.totals.adding) {
+      this.#cancelled = false;
+      if (!this.uploader.files.length) this.#begin();
     }
     this.#draw();
   }
+
+  async #cancelRest() {
+    const { t, uploader } = this;
+    if (!await confirmDialog({ title: t("upload.cancel_title"), text: t("upload.cancel_text"), ok: t("upload.cancel_ok"), danger: true })) return;
+    if (uploader !== this.uploader) return;
+    this.#cancelled = uploader.totals.adding;
+    for (const file of [...uploader.files]) if (!ended.has(file.state)) uploader.remove(file.id);
+    if (uploader.paused) uploader.resume(); // nothing is left that waits
+    if (!uploader.files.length && !this.#cancelled) this.#begin();
+    this.#draw();
+    this.#focus();
+  }
+
+  #takeOff(file) {
+    this.uploader.remove(file.id);
+    if (!this.uploader.files.length && !this.uploader.totals.adding) this.#begin();
+    this.#draw();
+  }
+
+  // What the keyboard was on is gone.
+  #focus() { this.zone.querySelector("button").focus(); }
 
   // However often something changes, the page draws once a frame.
   #draw() {
@@ -153,40 +228,71 @@ class View {
     this.root.classList.toggle("some", some);
     this.work.hidden = !some && !all.left;
     const failed = s.failed + s.invalid;
-    const over = s.ready + failed === all.files;
+    const again = all.retryable;
+    const over = !all.adding && s.ready + failed === all.files;
     const arrived = s.uploaded + s.ready + s.invalid;
-    this.#text(this.title, over ? this.#outcome(all) : t("upload.arrived", { n: arrived, all: all.files }));
+    const reading = all.adding && !this.#cancelled;
+    if (over) setText(this.title, this.#outcome(all));
+    else setText(this.title, all.files ? t("upload.arrived", { n: arrived, all: all.files }) : t("upload.looking"));
     const facts = [all.bytes > 0 && (over ? bytes(all.bytes) : t("upload.bytes", { loaded: bytes(all.loaded), all: bytes(all.bytes) }))];
+    if (reading && all.files > 0) facts.push(t("upload.looking"));
     if (!over && !all.paused && all.bytesPerSecond > 0 && s.uploading > 0) {
       facts.push(t("upload.speed", { rate: bytes(all.bytesPerSecond) }));
-      if (all.secondsLeft < 360000 && all.loaded < all.bytes) facts.push(t("upload.time_left", { time: duration(all.secondsLeft) }));
+      if (all.secondsLeft < 360000 && all.loaded < all.bytes && !reading) {
+        facts.push(all.secondsLeft < soonSeconds ? t("upload.soon") : t("upload.time_left", { time: duration(all.secondsLeft) }));
+      }
     }
     if (!over && s.uploaded > 0) facts.push(t("upload.checking", { n: s.uploaded }));
     if (!over && failed > 0) facts.push(t("upload.failed", { n: failed }));
-    this.#text(this.facts, facts.filter(Boolean).join(" · "));
-    const share = (n) => (all.bytes ? n / all.bytes : all.files ? arrived / all.files : 0);
-    const percent = Math.floor(100 * share(all.loaded));
-    this.bar.setAttribute("aria-valuenow", String(percent));
-    this.sent.style.inlineSize = `${100 * share(all.loaded)}%`;
-    this.good.style.inlineSize = `${all.files ? 100 * (s.ready / all.files) : 0}%`;
-    this.bar.classList.toggle("bad", over && failed > 0);
-    this.bar.hidden = all.files === 0;
+    setText(this.facts, facts.filter(Boolean).join(" · "));
+    this.#drawBar(all, over && failed > 0);
     this.pause.hidden = over;
+    this.cancel.hidden = !reading && arrived + s.failed === all.files; // what has arrived is not taken back
+    this.clear.hidden = !over;
     this.#label(this.pause, all.paused ? "play" : "pause", t(all.paused ? "upload.resume" : "upload.pause"));
-    this.retry.hidden = !failed || (!over && !all.paused);
-    this.#label(this.retry, "retry", t("upload.retry", { n: failed }));
-    this.trouble.hidden = !all.trouble;
-    if (all.trouble) this.#text(this.reason, t(all.paused ? "upload.stopped" : "upload.trying", { why: this.#why(all.trouble, "upload.trouble") }));
-    this.signIn.hidden = all.trouble?.code !== "unauthenticated";
+    this.retry.hidden = !again;
+    this.retry.classList.toggle("quiet", !over);
+    this.#label(this.retry, "retry", t("upload.retry", { n: again }));
+    const { trouble } = all;
+    this.trouble.hidden = !trouble && !this.#signedOut;
+    if (trouble) setText(this.reason, t(all.paused ? "upload.stopped" : "upload.trying", { why: this.#why(trouble, "upload.trouble") }));
+    else if (this.#signedOut) setText(this.reason, t("upload.trouble.unauthenticated"));
+    this.signIn.hidden = !this.#signedOut && trouble?.code !== "unauthenticated";
+    const damaged = s.invalid && uploader.files.reduce((n, f) => n + (f.state === "invalid" && !retryable(f)), 0);
+    this.damaged.hidden = !damaged;
+    setText(this.damage, t("upload.damaged", { n: damaged }));
+    this.toDamaged.hidden = !invalidChip();
     this.left.hidden = !all.left;
-    this.#text(this.left, t("upload.left_out", { n: all.left }));
-    this.badLabel.hidden = !failed || !this.#open;
+    setText(this.left, t("upload.left_out", { n: all.left }));
+    const open = this.#open ?? (!over || failed > 0); // the images below are worth more room
+    this.badLabel.hidden = !failed || !open;
     if (!failed) this.bad.checked = this.#onlyBad = false;
     this.fold.hidden = all.files === 0;
-    this.#label(this.fold, this.#open ? "up" : "down", t(this.#open ? "upload.hide" : "upload.show"));
-    this.fold.setAttribute("aria-expanded", String(this.#open));
-    this.list.hidden = !this.#open || all.files === 0;
-    if (!this.list.hidden) this.#rows(this.#onlyBad ? uploader.files.filter((f) => f.state === "failed" || f.state === "invalid") : uploader.files);
+    this.#label(this.fold, open ? "up" : "down", t(open ? "upload.hide" : "upload.show"));
+    this.fold.setAttribute("aria-expanded", String(open));
+    const list = this.list.el;
+    if (!open && list.contains(document.activeElement)) this.fold.focus({ preventScroll: true });
+    list.hidden = !open || all.files === 0;
+    if (this.ctx.list) this.ctx.list.hidden = list.hidden;
+    if (!list.hidden) this.list.draw(this.#onlyBad ? uploader.files.filter((f) => f.state === "failed" || f.state === "invalid") : uploader.files);
+  }
+
+  // By bytes, what is Ready as well as what was sent; by files where they have none.
+  #drawBar(all, bad) {
+    const { files } = this.uploader;
+    const weight = all.bytes ? (f) => f.size : () => 1;
+    const whole = all.bytes || all.files || 1;
+    let good = 0, there = 0;
+    for (const f of files) {
+      if (f.state === "ready") good += weight(f);
+      if (f.state === "ready" || f.state === "invalid" || f.state === "uploaded") there += weight(f);
+    }
+    const sent = all.bytes ? all.loaded : there;
+    this.bar.setAttribute("aria-valuenow", String(Math.floor(100 * sent / whole)));
+    this.sent.style.inlineSize = `${100 * sent / whole}%`;
+    this.good.style.inlineSize = `${100 * good / whole}%`;
+    this.bar.classList.toggle("bad", bad);
+    this.bar.hidden = all.files === 0;
   }
 
   #outcome(all) {
@@ -197,9 +303,7 @@ class View {
   }
 
   // For those who hear the page: its end, not each step.
-  #say() { this.#text(this.status, this.#outcome(this.uploader.totals)); }
-
-  #text(el, text) { if (el.textContent !== text) el.textContent = text; }
+  #say() { setText(this.status, this.#outcome(this.uploader.totals)); }
 
   #label(el, drawing, text) {
     if (el.dataset.label === text) return;
@@ -215,59 +319,14 @@ class View {
     // A bucket's codes are written otherwise than the broker's.
     return /^[A-Z]|^bucket_refuses$/.test(code) ? this.t("upload.problem.bucket", { detail }) : detail;
   }
+}
 
-  // Only the rows that are seen are elements.
-  #rows(files) {
-    this.sizer.style.blockSize = `${files.length * rowHeight}px`;
-    const first = Math.max(0, Math.floor(this.list.scrollTop / rowHeight) - spareRows);
-    const last = Math.min(files.length, Math.ceil((this.list.scrollTop + (this.list.clientHeight || 400)) / rowHeight) + spareRows);
-    const seen = new Set(files.slice(first, last));
-    for (const [file, row] of this.#drawn) {
-      if (!seen.has(file)) {
-        row.el.remove();
-        this.#drawn.delete(file);
-      }
-    }
-    let i = first;
-    for (const file of seen) {
-      let row = this.#drawn.get(file);
-      if (!row) {
-        this.#drawn.set(file, row = this.#row(file));
-        this.sizer.append(row.el);
-      }
-      this.#update(row, file, i, files.length);
-      i++;
-    }
-  }
+// The gallery's filter of what is Invalid, on the same page.
+const invalidChip = () => document.querySelector(".chips [data-state=Invalid]");
 
-  #row(file) {
-    const row = { state: "" };
-    row.el = h("div", { class: "upload-row", role: "listitem" },
-      row.mark = h("span", { class: "upload-mark" }),
-      h("span", { class: "upload-name", title: file.name }, fileName(file.name)),
-      row.size = h("span", { class: "upload-size" }, bytes(file.size)),
-      row.note = h("span", { class: "upload-note" }),
-      row.bar = h("i", { class: "upload-part" }));
-    return row;
-  }
-
-  #update(row, file, i, all) {
-    const { t } = this;
-    row.el.style.transform = `translateY(${i * rowHeight}px)`;
-    row.el.setAttribute("aria-posinset", String(i + 1));
-    row.el.setAttribute("aria-setsize", String(all));
-    if (row.state !== file.state) {
-      row.state = file.state;
-      row.el.dataset.state = file.state;
-      const drawings = { ready: "check", invalid: "warning", failed: "warning", uploading: "up", uploaded: "clock" };
-      replace(row.mark, drawings[file.state] && icon(drawings[file.state], 18));
-    }
-    const moving = file.state === "uploading";
-    let note = t(`upload.state.${file.state}`);
-    if (moving && file.loaded > 0) note = `${Math.floor(100 * file.loaded / Math.max(1, file.size))} %`;
-    if (file.problem) note = this.#why(file.problem) || note;
-    this.#text(row.note, note);
-    row.note.title = file.problem ? note : "";
-    row.bar.style.transform = `scaleX(${moving && file.size ? file.loaded / file.size : 0})`;
-  }
+function showInvalid() {
+  const chip = invalidChip();
+  chip?.click();
+  chip?.closest(".gallery-bar").scrollIntoView({ block: "start" });
+  chip?.focus({ preventScroll: true });
 }

@@ -19,6 +19,8 @@ export default {
   "buckets.grants": "Gives",
   "buckets.grant.request": "signed requests",
   "buckets.grant.session": "tokens",
+  "buckets.of.Local": "This machine",
+  "buckets.of.DemoOSS": "OSS emulator",
   "buckets.others": "Not offered to you",
   "buckets.not.drained": "drained: it takes no new uploads and is still read",
   "buckets.not.pinned": "your key is pinned to other clouds",

@@ -69,6 +69,7 @@ export default {
   "gallery.no_positions_why": "None of these images tells where it was taken.",
   "gallery.no_place_n": { one: "{n} has no position", other: "{n} have no position" },
   "gallery.here_n": "{name} and {n} more here",
+  "gallery.north": "N",
   "gallery.plot_spread": "North is up. They lie within {wide} from west to east and {high} from south to north, around {lat}, {lon}.",
   "gallery.plot_keys": "Arrow keys move the plot, plus and minus zoom, 0 shows all, Enter opens the image in the middle.",
   "gallery.plot_label": { one: "Where {n} image was taken", other: "Where {n} images were taken" },

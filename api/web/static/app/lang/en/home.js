@@ -19,7 +19,7 @@ export default {
   "home.kind_files": "Any files",
   "home.kind_files_what": "Each is checked by its size and checksum.",
   "home.create": "Make it",
-  "home.remove": "Delete the project {name}",
+  "home.remove": "Delete {name}",
   "home.remove_ask": "Delete “{name}”?",
   "home.remove_what": "All its images go with it. For ten minutes this can be undone.",
   "home.remove_ok": "Delete",

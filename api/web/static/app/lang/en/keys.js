@@ -25,6 +25,7 @@ export default {
   "keys.ended_at": "ended {at}",
   "keys.expired_at": "expired {at}",
   "keys.show_ended": "Show those that have ended ({n})",
+  "keys.acts": "What can be done",
   "keys.end": "End",
   "keys.end_named": "End the key {name}",
   "keys.end_ask": "End the key “{name}”?",

@@ -19,6 +19,8 @@ export default {
   "buckets.grants": "授权方式",
   "buckets.grant.request": "签名请求",
   "buckets.grant.session": "临时令牌",
+  "buckets.of.Local": "本机",
+  "buckets.of.DemoOSS": "OSS 模拟器",
   "buckets.others": "不向您提供",
   "buckets.not.drained": "停用：不再接受上传，仍可读取",
   "buckets.not.pinned": "您的密钥限定于其他云",

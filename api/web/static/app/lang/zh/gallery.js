@@ -69,6 +69,7 @@ export default {
   "gallery.no_positions_why": "这些图像都没有记录拍摄位置。",
   "gallery.no_place_n": "{n} 个没有位置",
   "gallery.here_n": "{name}，此处还有 {n} 个",
+  "gallery.north": "北",
   "gallery.plot_spread": "上方为北。分布范围东西 {wide}，南北 {high}，中心 {lat}, {lon}。",
   "gallery.plot_keys": "方向键移动，加号和减号缩放，0 显示全部，回车打开正中的图像。",
   "gallery.plot_label": "{n} 张图像的拍摄位置",

@@ -19,7 +19,7 @@ export default {
   "home.kind_files": "任意文件",
   "home.kind_files_what": "按大小与校验和逐个检查。",
   "home.create": "新建",
-  "home.remove": "删除项目 {name}",
+  "home.remove": "删除 {name}",
   "home.remove_ask": "删除“{name}”？",
   "home.remove_what": "其中所有图像将一并删除。十分钟内可以撤销。",
   "home.remove_ok": "删除",

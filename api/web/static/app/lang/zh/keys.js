@@ -25,6 +25,7 @@ export default {
   "keys.ended_at": "已于 {at} 终止",
   "keys.expired_at": "已于 {at} 过期",
   "keys.show_ended": "显示已失效的密钥（{n}）",
+  "keys.acts": "可用操作",
   "keys.end": "终止",
   "keys.end_named": "终止密钥 {name}",
   "keys.end_ask": "终止密钥“{name}”？",
