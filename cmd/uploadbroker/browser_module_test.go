@@ -214,10 +214,15 @@ func TestUploaderSendsAgain(t *testing.T) {
 	if b.js("troubles", &troubles); len(troubles) < 2 || troubles[0] == nil || *troubles[0] != "unreachable" || troubles[len(troubles)-1] != nil {
 		t.Errorf("the troubles were %v", troubles)
 	}
-	// It came with other bytes, as far as the page knows.
-	b.js("(() => { const it = uploader.files.find((f) => f.state === 'invalid'); uploader.observe([{ ...it.image, reasons: ['checksum_mismatch: other bytes'] }]); })()", nil)
+	// It came with other bytes, as far as the page knows; at once, before an answer says
+	// otherwise.
 	var n int
-	if b.js("uploader.retryFailed()", &n); n != 1 {
+	b.js(`(() => {
+		const it = uploader.files.find((f) => f.state === 'invalid');
+		uploader.observe([{ ...it.image, reasons: ['checksum_mismatch: other bytes'] }]);
+		return uploader.retryFailed();
+	})()`, &n)
+	if n != 1 {
 		t.Errorf("%d files are sent again", n)
 	}
 	b.wait("the second verdict", "settled.length > 1")
