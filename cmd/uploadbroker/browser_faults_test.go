@@ -212,6 +212,54 @@ func TestUploaderOnBadLines(t *testing.T) {
 	ready("what had stalled")
 }
 
+// TestUploaderOnSilence: an answer that does not come, or not whole, is asked for again,
+// whatever was asked.
+func TestUploaderOnSilence(t *testing.T) {
+	t.Parallel()
+	needBrowser(t)
+	s := start(t, dataFolder(t))
+	pid := newProject(t, s, "recon")
+	b := pageElsewhere(t, s, pid, "")
+	// A minute, and what a slow line needs for the question, are over sooner.
+	b.js(`(() => {
+		const later = setTimeout, real = fetch;
+		window.setTimeout = (act, ms, ...more) => later(act, ms > 60_000 ? 2000 : ms, ...more);
+		window.troubles = [];
+		uploader.addEventListener('trouble', ({ detail }) => troubles.push(detail && detail.code + (detail.passing ? ' passing' : '')));
+		window.silent = { register: 1, check: 1, done: 1 };
+		window.cut = { register: 1, check: 1, done: 1 };
+		window.fetch = async (url, init) => {
+			const word = String(url).split('/').at(-1);
+			if (silent[word]-- > 0) return new Promise((_, bad) => init.signal.addEventListener('abort', () => bad(init.signal.reason)));
+			const answer = await real(url, init);
+			return cut[word]-- > 0 ? new Response((await answer.text()).slice(0, 20)) : answer;
+		};
+		return 1;
+	})()`, nil)
+	b.lay(t, "1.jpg", photo(1, 64, 48))
+	b.wait("the verdict", "settled.length === 1")
+	if got, want := b.outcomes(), []outcome{{"1.jpg", "ready", ""}}; !slices.Equal(got, want) {
+		t.Errorf("the page tells of %v, not %v", got, want)
+	}
+	if got, want := slices.Compact(b.troubles()), []string{"unreachable passing", ""}; !slices.Equal(got, want) {
+		t.Errorf("the troubles were %q, not %q", got, want)
+	}
+	var left []int
+	if b.js("[silent.register, cut.register, silent.check, cut.check]", &left); slices.Max(left) > 0 {
+		t.Errorf("not each was tried: %v", left)
+	}
+
+	// To be closed is no fault of the line.
+	b.js("(silent.register = 1, troubles.splice(0), settled.splice(0), 1)", nil)
+	b.lay(t, "2.jpg", photo(2, 64, 48))
+	b.wait("it to ask", "silent.register === 0")
+	b.js("(uploader.close(), new Promise((done) => setTimeout(done, 1000)))", nil)
+	var told int
+	if b.js("troubles.length + settled.length", &told); told != 0 {
+		t.Error("after it was closed it tells of something")
+	}
+}
+
 // TestUploaderWorkers: a worker that does not load is replaced once; then its files
 // fail and say so, and may be sent again.
 func TestUploaderWorkers(t *testing.T) {

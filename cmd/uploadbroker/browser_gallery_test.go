@@ -45,8 +45,7 @@ func (b *browserPage) until(what string, ok func() bool) {
 		}
 	}
 	if !found {
-		b.told()
-		b.t.Fatalf("waited in vain for %s", what)
+		b.inVain(what)
 	}
 }
 

@@ -107,7 +107,7 @@ func TestBrowserOwner(t *testing.T) {
 	b.wait("both again", "document.querySelectorAll('.projects li').length === 2")
 
 	b.click(".language button")
-	b.wait("Chinese", "document.documentElement?.lang === 'zh' && document.querySelector('main h1')?.innerText === '项目'")
+	b.wait("Chinese", "document.documentElement?.lang === 'zh' && document.querySelector('main h1')?.innerText === '项目' && document.querySelectorAll('.projects li').length === 2")
 	b.shots("home-zh")
 	for _, path := range []string{"keys", "buckets", fmt.Sprintf("projects/%s/audit", pid), "projects/" + pid} {
 		b.open(w.url + "/" + path)

@@ -21,10 +21,7 @@ func (b *browserPage) pointAt(name string, held input.Modifier) {
 
 func (b *browserPage) middle(name string) (x, y float64) {
 	b.t.Helper()
-	var at [2]float64
-	b.js(fmt.Sprintf(`(() => { const c = document.querySelector(".cell[title='%s']"); c.scrollIntoView({block: "center"});
-		const r = c.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()`, name), &at)
-	return at[0], at[1]
+	return b.spot(fmt.Sprintf(".cell[title='%s']", name))
 }
 
 // finger lays a finger on an image, until it is picked or for a moment.
@@ -68,7 +65,7 @@ func TestBrowserPicks(t *testing.T) {
 	whole := func() { // what comes late moves what is below
 		t.Helper()
 		b.open(s.url + "/projects/" + pid)
-		b.wait("the page", "document.querySelectorAll('.cell').length === 8 && document.querySelector('.upload-zone') && document.querySelector('.task')")
+		b.wait("the page", "document.querySelector('.gallery-line')?.innerText.startsWith('8 files') && document.querySelector('.upload-zone') && document.querySelector('.task')")
 	}
 	whole()
 
@@ -138,6 +135,7 @@ func TestBrowserPicks(t *testing.T) {
 	b.shot("picks-finger")
 	b.clickText(".pick-bar button", "Delete 2")
 	b.until("two removals", func() bool { return len(s.imageStates(pid, "Removed")) == 2 })
+	b.wait("the others", "document.querySelector('.gallery-line').innerText.startsWith('6 files')")
 	b.finger("p0.jpg", "")
 	b.wait("the large view", "document.querySelector('dialog.large[open] h2')?.title === 'p0.jpg'")
 }

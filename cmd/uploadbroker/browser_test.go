@@ -225,9 +225,7 @@ func (b *browserPage) wait(what, condition string) {
 			return
 		}
 		if time.Since(began) > patience {
-			b.shot("waited-in-vain")
-			b.told()
-			b.t.Fatalf("waited in vain for %s; the page says:\n%s", what, b.text("body"))
+			b.inVain(what)
 		}
 	}
 }
@@ -235,7 +233,48 @@ func (b *browserPage) wait(what, condition string) {
 // click presses the first element that a selector finds, with the mouse.
 func (b *browserPage) click(selector string) {
 	b.t.Helper()
-	b.do(chromedp.Click(selector, chromedp.ByQuery, chromedp.NodeVisible))
+	x, y := b.spot(selector)
+	b.do(chromedp.MouseClickXY(x, y))
+}
+
+// spot is the middle of the first element that a selector finds, where a pointer meets
+// it: brought into sight, when it stands still, for what comes late moves what is below,
+// and nothing lies above it.
+func (b *browserPage) spot(selector string) (x, y float64) {
+	b.t.Helper()
+	var at []float64
+	ask := fmt.Sprintf(`(async () => {
+		let block = "nearest";
+		let before = "";
+		for (let still = 0; still < 3;) {
+			await new Promise((drawn) => requestAnimationFrame(drawn));
+			const e = document.querySelector(%q);
+			if (!e?.checkVisibility()) return null;
+			e.scrollIntoView({ block, behavior: "instant" });
+			const r = e.getBoundingClientRect();
+			const at = [r.x + r.width / 2, r.y + r.height / 2];
+			const top = document.elementFromPoint(...at);
+			if (!e.contains(top)) { // a bar that stays where it is may lie above it
+				if (block === "center") return null;
+				block = "center";
+				continue;
+			}
+			still = before === at.join() ? still + 1 : 0;
+			before = at.join();
+			if (still === 3) return at;
+		}
+	})()`, selector)
+	for began := time.Now(); ; time.Sleep(30 * time.Millisecond) {
+		if err := b.evaluate(ask, &at); err != nil && !leaving.MatchString(err.Error()) {
+			b.t.Fatalf("the browser: %v", err)
+		}
+		if len(at) == 2 {
+			return at[0], at[1]
+		}
+		if time.Since(began) > patience {
+			b.inVain(selector + " to be pressed")
+		}
+	}
 }
 
 // size is the screen's; below 600 pixels it is a phone's.
@@ -250,17 +289,27 @@ func (b *browserPage) scheme(name string) {
 	b.do(emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}}))
 }
 
-// shot keeps a picture of what is seen: in the folder UPLOADBROKER_ARTEFACTS, or
-// nowhere for long.
+// artefacts is the folder for pictures of pages, UPLOADBROKER_ARTEFACTS, or empty:
+// then none are taken.
+func artefacts() string { return os.Getenv("UPLOADBROKER_ARTEFACTS") }
+
+// shot keeps a picture of what is seen.
 func (b *browserPage) shot(name string) {
 	b.t.Helper()
-	dir := os.Getenv("UPLOADBROKER_ARTEFACTS")
-	if dir == "" {
-		dir = b.t.TempDir()
+	if artefacts() == "" {
+		return
 	}
 	var png []byte
 	b.do(chromedp.CaptureScreenshot(&png))
-	write(b.t, filepath.Join(dir, name+".png"), png)
+	write(b.t, filepath.Join(artefacts(), name+".png"), png)
+}
+
+// inVain is the end of a test that waited for something: what is seen is kept and told.
+func (b *browserPage) inVain(what string) {
+	b.t.Helper()
+	b.shot(strings.ReplaceAll(b.t.Name(), "/", "-") + "-waited-in-vain")
+	b.told()
+	b.t.Fatalf("waited in vain for %s; the page says:\n%s", what, b.text("body"))
 }
 
 // shots keeps a picture of the page on a desktop and on a phone, where nothing may
@@ -268,6 +317,9 @@ func (b *browserPage) shot(name string) {
 func (b *browserPage) shots(name string) {
 	b.t.Helper()
 	for _, scheme := range []string{"light", "dark"} {
+		if scheme == "dark" && artefacts() == "" {
+			break // boxes have the same sizes
+		}
 		b.scheme(scheme)
 		b.size(phoneWidth, phoneHeight)
 		b.fits(name)

@@ -149,10 +149,10 @@ export function problemText(err) {
 }
 
 /** Asks; the answer is true or false. */
-export function confirmDialog({ title, text, ok, danger = false }) {
+export function confirmDialog({ title, text, ok, no = t("common.cancel"), danger = false }) {
   return new Promise((done) => {
     const d = dialog({ title, body: text && h("p", {}, text), onClose: () => done(d.returnValue === "ok"), actions: [
-      button(t("common.cancel"), { kind: "quiet", onClick: () => d.close() }),
+      button(no, { kind: "quiet", onClick: () => d.close() }),
       button(ok, { kind: danger ? "danger" : "", onClick: () => d.close("ok"), autofocus: true }),
     ] });
   });

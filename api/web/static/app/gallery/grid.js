@@ -41,6 +41,7 @@ export class Grid {
     }
     this.#observer = new ResizeObserver(() => this.draw());
     this.#observer.observe(this.el);
+    this.#observer.observe(document.body); // what is above the grid moves it
     this.onScroll = () => this.draw();
     addEventListener("scroll", this.onScroll, { passive: true });
     addEventListener("resize", this.onScroll);

@@ -70,7 +70,7 @@ export function mountSend(el, { tag }) {
 
   async function cancelRest() {
     const { signal } = calls;
-    if (!await confirmDialog({ title: t("upload.cancel_title"), text: t("upload.cancel_sent"), ok: t("upload.cancel_ok"), danger: true })) return;
+    if (!await confirmDialog({ title: t("upload.cancel_title"), text: t("upload.cancel_sent"), ok: t("upload.cancel_ok"), no: t("upload.cancel_no"), danger: true })) return;
     if (signal !== calls.signal) return;
     for (const it of queue.splice(0)) forget(it);
     calls.abort();

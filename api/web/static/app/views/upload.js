@@ -191,7 +191,7 @@ class View {
 
   async #cancelRest() {
     const { t, uploader } = this;
-    if (!await confirmDialog({ title: t("upload.cancel_title"), text: t("upload.cancel_text"), ok: t("upload.cancel_ok"), danger: true })) return;
+    if (!await confirmDialog({ title: t("upload.cancel_title"), text: t("upload.cancel_text"), ok: t("upload.cancel_ok"), no: t("upload.cancel_no"), danger: true })) return;
     if (uploader !== this.uploader) return;
     this.#cancelled = uploader.totals.adding;
     for (const file of [...uploader.files]) if (!ended.has(file.state)) uploader.remove(file.id);

@@ -55,6 +55,7 @@ export default {
   "upload.cancel": "Cancel the rest",
   "upload.cancel_title": "Stop sending the rest?",
   "upload.cancel_ok": "Stop here",
+  "upload.cancel_no": "Go on sending",
   "upload.cancel_text": "What has arrived stays in the project. The rest is taken off the list.",
   "upload.clear": "Clear",
   "upload.take_off": "Take {name} off the list",

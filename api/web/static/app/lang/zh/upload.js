@@ -55,6 +55,7 @@ export default {
   "upload.cancel": "取消其余",
   "upload.cancel_title": "停止上传其余文件？",
   "upload.cancel_ok": "停止上传",
+  "upload.cancel_no": "继续上传",
   "upload.cancel_text": "已上传的文件会保留，其余的将从列表中移除。",
   "upload.clear": "清空列表",
   "upload.take_off": "将 {name} 移出列表",
