@@ -141,7 +141,8 @@ func TestBrowserPicks(t *testing.T) {
 }
 
 // TestBrowserLate: a page of the list that was asked for before an image was deleted, and
-// comes after it, does not bring the image back; nor does the plot offer an order.
+// comes after it, does not bring the image back; the grid follows what moves it; nor does
+// the plot offer an order.
 func TestBrowserLate(t *testing.T) {
 	t.Parallel()
 	needBrowser(t)
@@ -173,6 +174,12 @@ func TestBrowserLate(t *testing.T) {
 	if names := b.cells(); !slices.Equal(names, []string{"b.txt", "c.txt"}) {
 		t.Errorf("after the late page there are %v", names)
 	}
+
+	// What is above the grid comes and goes: who is near is there, without a scroll.
+	b.js("(() => { const tall = document.createElement('div'); tall.id = 'tall'; tall.style.height = '5000px'; document.querySelector('main').before(tall); })()", nil)
+	b.wait("the one with the keyboard alone", "document.querySelectorAll('.cell').length === 1")
+	b.js("document.querySelector('#tall').remove()", nil)
+	b.wait("both again", "document.querySelectorAll('.cell').length === 2")
 
 	sorted := "document.querySelector('.gallery-tools select').checkVisibility()"
 	b.wait("the order to be chosen in the grid", sorted)
