@@ -85,7 +85,7 @@ func (w *Worker) fetch(ctx context.Context, args broker.FetchArgs, j postgres.Ju
 	if !ok {
 		return false, broker.Errorf(broker.CodeUnknownBucket, "the bucket %s is not configured any more", args.Bucket)
 	}
-	got, _, err := w.Store.AcquireLease(ctx, j.ImageID, j.Holder)
+	got, _, err := w.acquire(ctx, j)
 	if err != nil {
 		return false, err
 	}

@@ -22,7 +22,8 @@ const (
 	minFailingFor    = time.Hour
 	firstRetry       = 8 * time.Second // doubles each time: ten tries take more than an hour
 	leaseExtendEvery = 20 * time.Second
-	stalledAfter     = time.Minute // a read that gives no byte for so long is broken
+	stalledAfter     = time.Minute     // a read that gives no byte for so long is broken
+	acquireTimeout   = 5 * time.Second // within that of a stop
 	heldPause        = 3 * time.Second
 	putOffFor        = 5 * time.Second // until a bucket in trouble is tried again
 )
@@ -86,7 +87,7 @@ func (w *Worker) waitForSlot(ctx context.Context, j postgres.Judging) (*slot, er
 		case <-tick.C:
 		}
 		// A database that is away is met again by the validation.
-		switch got, died, err := w.Store.AcquireLease(ctx, j.ImageID, j.Holder); {
+		switch got, died, err := w.acquire(ctx, j); {
 		case err == nil && !got:
 			return nil, river.JobSnooze(heldPause)
 		case died != "":
@@ -95,6 +96,21 @@ func (w *Worker) waitForSlot(ctx context.Context, j postgres.Judging) (*slot, er
 			}
 		}
 	}
+}
+
+// acquire takes the lease on an image, as Store.AcquireLease does. A stop of the program
+// does not break it off: one that is taken in the same moment would be held by nobody,
+// and keep the image from the next worker for a lease's length.
+func (w *Worker) acquire(ctx context.Context, j postgres.Judging) (got bool, died string, err error) {
+	if err := ctx.Err(); err != nil {
+		return false, "", err
+	}
+	held, cancel := context.WithTimeout(context.WithoutCancel(ctx), acquireTimeout)
+	defer cancel()
+	if got, died, err = w.Store.AcquireLease(held, j.ImageID, j.Holder); err != nil {
+		w.release(ctx, j) // it may have been taken all the same
+	}
+	return got, died, err
 }
 
 // release gives a lease back, if it is held.
@@ -112,7 +128,7 @@ func (w *Worker) validate(ctx context.Context, j postgres.Judging, slot *slot) e
 		w.release(ctx, j) // of the wait
 		return err
 	}
-	got, died, err := w.Store.AcquireLease(ctx, j.ImageID, j.Holder)
+	got, died, err := w.acquire(ctx, j)
 	if err != nil {
 		return err
 	}
