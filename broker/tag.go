@@ -189,6 +189,10 @@ func (s *Tags) Reader(ctx context.Context, by Caller, name string) (Project, Cal
 	if CheckTagName(name) != nil {
 		return Project{}, Caller{}, errNoTag(name)
 	}
+	// Go and the database don't fold all letters alike.
+	if at := slices.IndexFunc(s.Policy.Anonymous, sameTag(name)); at >= 0 {
+		name = s.Policy.Anonymous[at]
+	}
 	p, err := s.Store.TagByName(ctx, name)
 	if CodeOf(err) == CodeNotFound && s.anonymous(name) && s.public(name) {
 		if err = s.prepare(ctx, name); err == nil {
@@ -346,6 +350,8 @@ func (s *Tags) File(ctx context.Context, by Caller, name, id string) (Image, str
 	case StateReady:
 	case StateInvalid:
 		return Image{}, "", Errorf(CodeConflict, "the file is damaged, and was not accepted as it is: %s", img.Reasons[0])
+	case StatePending, StateUploading:
+		return Image{}, "", Errorf(CodeConflict, "the file's bytes have not come yet")
 	default:
 		e := Errorf(CodeConflict, "the file is still being checked; try again in a moment")
 		e.RetryAfter = 2 * time.Second

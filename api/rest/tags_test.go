@@ -71,6 +71,15 @@ func TestTags(t *testing.T) {
 	if inbox.Own || !inbox.Anonymous || !inbox.Public || inbox.Counts["Ready"] != 0 {
 		t.Errorf("the tag is %+v", inbox)
 	}
+	// However somebody writes it, also by letters that the database does not fold.
+	f.tags.Policy = broker.TagPolicy{Anonymous: []string{"inbox", "news"}, Public: []string{"inbox", "news"}}
+	for _, name := range []string{"news", "News", "new%C5%BF"} {
+		var news Tag
+		if get("/v1/tags/"+name, "", http.StatusOK, &news); news.Name != "news" {
+			t.Errorf("%s is the tag %+v", name, news)
+		}
+	}
+	f.tags.Policy = broker.TagPolicy{Anonymous: []string{"inbox"}, Public: []string{"inbox"}}
 	get("/v1/tags/mine", "", http.StatusUnauthorized, nil)
 	get("/v1/tags/mine", otherSecret, http.StatusNotFound, nil)
 	get("/v1/tags/mine", "ub_nonsense_nonsense", http.StatusUnauthorized, nil)
