@@ -37,7 +37,7 @@ func (t *TagIntake) receiveFirst(ctx context.Context, place Bucket, f NewTagFile
 	case errors.Is(err, errUnsure):
 		return Image{}, false, err
 	}
-	if CodeOf(err) == CodeConflict {
+	if code := CodeOf(err); code == CodeConflict || code == CodeNotFound {
 		img, kept, err = t.follow(ctx, place, f, r)
 	}
 	if t.discard(ctx, place, r.key()) {
@@ -57,30 +57,52 @@ func refused(err error) bool {
 	return false
 }
 
-// follow brings a file that was put to the tag which another file made meanwhile. It is
-// read back from its bucket: this happens once in the life of a tag.
+// followMost is how often a file is brought elsewhere.
+const followMost = 3
+
+// follow brings a file that was put to the tag which has its name by now: another file
+// made it meanwhile, or this one was removed, or what was removed came back. It is read
+// back from its bucket: this happens seldom in the life of a tag.
 func (t *TagIntake) follow(ctx context.Context, place Bucket, f NewTagFile, r incoming) (Image, bool, error) {
-	next, err := t.tags.Intake(ctx, t.by, t.client, t.project.Tag)
+	next, err := t.tags.Intake(ctx, t.shown, t.client, t.project.Tag)
 	if err != nil {
 		return Image{}, false, err
 	}
-	if next.first || place.Reader == nil {
-		return Image{}, false, Errorf(CodeConflict, "the tag %s is being made and removed at this moment; send the file again", t.project.Tag)
+	if next.followed = t.followed + 1; next.followed > followMost || place.Reader == nil {
+		return Image{}, false, errMoving(t.project.Tag, nil)
+	}
+	if next.anonymous && t.tags.Policy.QuotaBytes > 0 {
+		if err := t.tags.fits(ctx, next.project, r.Seen.SizeBytes); err != nil {
+			return Image{}, false, err
+		}
 	}
 	body, err := place.Reader.OpenProven(ctx, r.key(), r.Seen.ETag, r.Seen.SizeBytes, 0)
 	if err != nil {
-		return Image{}, false, err
+		return Image{}, false, errMoving(t.project.Tag, err) // the sweep of what was removed may have had it
 	}
 	defer body.Close()
 	f.Body, f.SizeBytes = body, r.Seen.SizeBytes
 	none := func() error { return nil } // it has its room already
-	img, kept, err := next.receive(ctx, place, f, &meter{
-		body: body, sum: sha1.New(), most: f.SizeBytes, grow: func(int64) error { return nil }, recheck: none,
-	})
-	if err == nil {
+	m := &meter{body: body, sum: sha1.New(), most: f.SizeBytes, grow: func(int64) error { return nil }, recheck: none}
+	take := next.receive
+	if next.first {
+		take = next.receiveFirst
+	}
+	img, kept, err := take(ctx, place, f, m)
+	switch {
+	case err == nil:
 		t.project, t.first = next.project, false
+	case m.broke:
+		err = errMoving(t.project.Tag, err) // no fault of the sender's
 	}
 	return img, kept, err
+}
+
+// errMoving has the sender try again: the bytes are good, and another time they are kept.
+func errMoving(tag string, cause error) error {
+	e := Errorf(CodeUnavailable, "the tag %s was made or removed at this moment; send the file again", tag)
+	e.RetryAfter, e.Err = 5*time.Second, cause
+	return e
 }
 
 // release forgets what was reserved. Should that fail, it goes by itself.

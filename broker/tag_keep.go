@@ -34,9 +34,7 @@ func (t *TagIntake) record(ctx context.Context, r incoming) (Image, bool, error)
 	switch CodeOf(err) {
 	case "":
 		return img, kept, nil
-	case CodeNotFound:
-		return Image{}, false, errNoTag(t.project.Tag)
-	case CodeConflict:
+	case CodeNotFound, CodeConflict:
 		return Image{}, false, err
 	}
 	return t.recorded(ctx, r, err)

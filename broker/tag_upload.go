@@ -19,9 +19,11 @@ type TagIntake struct {
 	tags      *Tags
 	project   Project
 	first     bool   // the tag comes to be with the first file
-	by        Caller // the zero Caller: nobody
+	by        Caller // by whose right, the zero Caller by that of anybody
+	shown     Caller // whose key was shown, for the audit; the zero Caller: none
 	anonymous bool
 	client    netip.Addr
+	followed  int // how often one file had to go elsewhere
 }
 
 // NewTagFile is a file that comes in.
@@ -39,7 +41,7 @@ func (s *Tags) Intake(ctx context.Context, by Caller, client netip.Addr, name st
 	if err := CheckTagName(name); err != nil {
 		return nil, err
 	}
-	in := &TagIntake{tags: s, by: by, client: client}
+	in := &TagIntake{tags: s, by: by, shown: by, client: client}
 	at := slices.IndexFunc(s.Policy.Anonymous, sameTag(name))
 	open := at >= 0
 	if open {
@@ -104,9 +106,7 @@ func (t *TagIntake) Take(ctx context.Context, f NewTagFile) (_ Image, kept bool,
 			return Image{}, false, err
 		}
 		defer func() { room.leave(kept) }()
-		if f.SizeBytes < 0 {
-			grow = room.grow
-		}
+		grow = room.grow
 	}
 	m := &meter{body: f.Body, sum: sha1.New(), most: s.Images.Limits.MaxObject, grow: grow, recheck: func() error { return hasRoom(0) }}
 	if !t.first {
@@ -122,9 +122,13 @@ func (t *TagIntake) receive(ctx context.Context, place Bucket, f NewTagFile, m *
 		return Image{}, false, err
 	}
 	img, kept, err := t.keep(ctx, r)
-	if !kept && !errors.Is(err, errUnsure) {
-		t.discard(ctx, place, r.key())
+	switch {
+	case kept, errors.Is(err, errUnsure):
+		return img, kept, err
+	case CodeOf(err) == CodeNotFound: // the tag was removed meanwhile, or gave way to one that came back
+		img, kept, err = t.follow(ctx, place, f, r)
 	}
+	t.discard(ctx, place, r.key())
 	return img, kept, err
 }
 
@@ -141,7 +145,7 @@ func (t *TagIntake) newFile(f NewTagFile) incoming {
 	name := SafeName(f.Name)
 	r := incoming{ReceivedFile: ReceivedFile{
 		ID: NewID(t.tags.Now()), ProjectID: t.project.ID, Name: name, Type: typeOfSent(name, f.Type),
-		Anonymous: t.anonymous, Client: t.client, First: t.first, By: t.by,
+		Anonymous: t.anonymous, Client: t.client, First: t.first, By: t.shown,
 	}}
 	r.filename = r.ID
 	if ext := extOf(name, r.Type); ext != "" {

@@ -260,6 +260,13 @@ func TestWhoSentWithoutAKey(t *testing.T) {
 	if err != nil || trace.Story[0].Who.Kind != broker.ActorAnybody {
 		t.Errorf("the story begins with %+v, %v", trace.Story, err)
 	}
+
+	// Who showed a key is named, though it is anybody's right that he used.
+	sent = f.put(t, "/upload/open/b.jpg", f.special, "others").want(t, http.StatusCreated)
+	trace, err = f.store.Trace(t.Context(), sent.ID)
+	if err != nil || trace.Story[0].Who.Kind != broker.ActorOwner || trace.Story[0].Who.KeyID == "" || !strings.Contains(string(trace.Story[0].Detail), `"anonymous": true`) {
+		t.Errorf("the story begins with %+v, %v", trace.Story, err)
+	}
 }
 
 // What is bad and was swept takes no room any more.

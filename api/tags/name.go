@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/url"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding/simplifiedchinese"
@@ -21,10 +22,11 @@ func queryName(rawQuery string) string {
 		if name == "" || !strings.EqualFold(unescape(key), "filename") {
 			continue
 		}
-		// Tom&Jerry.jpg: what has no = and ends with a dot's part is no pair of its own.
+		// Tom&Jerry.jpg: what has no = and ends with a dot's part is no pair of its own. A
+		// number is what some add against caches.
 		more := ""
 		for _, next := range pairs[i+1:] {
-			if strings.Contains(next, "=") {
+			if strings.Contains(next, "=") || isNumber(next) || hasExtension(name) {
 				break
 			}
 			if more += "&" + next; strings.Contains(next, ".") {
@@ -35,6 +37,17 @@ func queryName(rawQuery string) string {
 	}
 	return ""
 }
+
+// hasExtension reports whether a name ends as files' do: 1.5 and Dr. Who don't.
+func hasExtension(name string) bool {
+	at := strings.LastIndexByte(name, '.')
+	ext := name[at+1:]
+	return at >= 0 && ext != "" && !isNumber(ext) && !strings.ContainsFunc(ext, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	})
+}
+
+func isNumber(s string) bool { return s != "" && strings.Trim(s, "0123456789.") == "" }
 
 // unescape reads a part of a query. What is no escape stays as it is.
 func unescape(s string) string {

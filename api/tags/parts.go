@@ -1,11 +1,13 @@
 package tags
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
+	"strings"
 )
 
 // formParts finds the files of a form among its parts. A part with a file name is one.
@@ -49,6 +51,11 @@ func (f *formParts) next() (formFile, error) {
 			if !f.named || f.files > 0 { // a field, or a file that was not chosen
 				continue
 			}
+			if none, err := file.notChosen(p.Header.Get("Content-Disposition")); err != nil {
+				return formFile{}, err
+			} else if none {
+				continue
+			}
 			if maybe, err := file.maybeField(); err != nil {
 				return formFile{}, err
 			} else if maybe {
@@ -59,6 +66,21 @@ func (f *formParts) next() (formFile, error) {
 		f.files++
 		return file, nil
 	}
+}
+
+// notChosen reports whether a part is what browsers send of a field for files that was
+// left empty: one with a file name, which is empty as its bytes are (HTML Standard,
+// section 4.10.22.4).
+func (f *formFile) notChosen(disposition string) (bool, error) {
+	if !strings.Contains(strings.ToLower(disposition), "filename=") {
+		return false, nil
+	}
+	body := bufio.NewReader(f.body)
+	f.body = body
+	if _, err := body.Peek(1); err != io.EOF {
+		return false, err
+	}
+	return true, nil
 }
 
 // maybeField reports whether a part looks like a field of a form, whose bytes are kept.

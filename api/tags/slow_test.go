@@ -237,3 +237,54 @@ func TestTooSlow(t *testing.T) {
 		})
 	}
 }
+
+// letIn begins an upload, of which nothing is sent before it was let in; the returned
+// function sends what it is given.
+func (f *fixture) letIn(t *testing.T, path, key string, size int) func(body string) (int, http.Header, string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", f.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	head := fmt.Sprintf("PUT %s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: %d\r\n", path, size)
+	if key != "" {
+		head += "Authorization: Bearer " + key + "\r\n"
+	}
+	if _, err := io.WriteString(conn, head+"\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answers := bufio.NewReader(conn)
+	for _, want := range []string{"HTTP/1.1 100 Continue\r\n", "\r\n"} {
+		if line, err := answers.ReadString('\n'); err != nil || line != want {
+			t.Fatal(line, err)
+		}
+	}
+	return func(body string) (int, http.Header, string) {
+		t.Helper()
+		if _, err := io.WriteString(conn, body); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, resp.Header, string(text)
+	}
+}
+
+// Who says that much will come, and sends little of it, keeps nobody out of what a tag may
+// hold.
+func TestSlowFileHoldsNoRoom(t *testing.T) {
+	f := open(t, func(f *fixture, _ *Options) { f.tags.Policy.QuotaBytes = 12 })
+	send := f.letIn(t, "/upload/open/slow", "", 11)
+	f.put(t, "/upload/open/quick", "", "nine byte").want(t, http.StatusCreated)
+	if status, _, text := send("x"); status != http.StatusInsufficientStorage || !strings.Contains(text, "too much") {
+		t.Errorf("%d: %s", status, text)
+	}
+}

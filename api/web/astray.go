@@ -60,6 +60,5 @@ func (f *face) astray(c echo.Context, err error) error {
 			return c.Redirect(http.StatusSeeOther, strings.TrimSuffix(to, "/"))
 		}
 	}
-	by, _ := f.session(c)
-	return f.problem(c, by, err)
+	return f.problem(c, f.knownSoon(c), err)
 }

@@ -39,12 +39,12 @@ func (f *face) events(c echo.Context) error {
 	if err != nil && broker.CodeOf(err) != broker.CodeUnauthenticated {
 		return err
 	}
-	leave, err := f.seats.take(session, api.Client(r.Context()))
-	if err != nil {
-		return err
+	leave, full := f.seats.take(session, api.Client(r.Context()))
+	if full != nil {
+		return full
 	}
 	defer leave()
-	by, err := f.viewerOf(c, pid)
+	by, err := f.viewerOf(r.Context(), session, err, pid)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (f *face) events(c echo.Context) error {
 		case <-check.C:
 			var err error
 			if session.Known() {
-				_, err = f.viewerOf(c, pid)
+				err = f.stillThere(c, pid, by)
 			} else {
 				_, err = in.strangers.ask(r.Context(), f.every(), func(ctx context.Context) (bool, error) {
 					_, _, err := f.Tags.ReaderOf(ctx, broker.Caller{}, pid)
@@ -134,10 +134,23 @@ func (f *face) events(c echo.Context) error {
 // every is how often it is looked at whether who was let in may still be.
 func (f *face) every() time.Duration { return min(sessionEvery, cmp.Or(f.Ping, pingEvery)) }
 
-// viewerOf is as whom a visitor reads a project at this moment.
-func (f *face) viewerOf(c echo.Context, pid string) (broker.Caller, error) {
-	ctx := c.Request().Context()
-	by, err := f.session(c)
+// stillThere refuses a viewer whose session has ended, be the project a public tag: what
+// he is told is for whom he was. His page comes again as a stranger's.
+func (f *face) stillThere(c echo.Context, pid string, was broker.Caller) error {
+	session, err := f.session(c)
+	if err != nil {
+		return err
+	}
+	now, err := f.viewerOf(c.Request().Context(), session, nil, pid)
+	if err == nil && now.Key.ID != was.Key.ID {
+		return broker.Errorf(broker.CodeNotAllowed, "the project is read as another now")
+	}
+	return err
+}
+
+// viewerOf is as whom a visitor reads a project at this moment. err is why he has no
+// session.
+func (f *face) viewerOf(ctx context.Context, by broker.Caller, err error, pid string) (broker.Caller, error) {
 	if f.Tags != nil && (err == nil || broker.CodeOf(err) == broker.CodeUnauthenticated) {
 		_, reader, readErr := f.Tags.ReaderOf(ctx, by, pid)
 		if readErr == nil {

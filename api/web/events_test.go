@@ -262,28 +262,32 @@ func TestEventsGoOn(t *testing.T) {
 	})
 }
 
-// TestEventsEnd with the session, and with the program.
+// TestEventsEnd with the session, and with the program. A public tag's goes on for
+// strangers alone: its owner is told more than they.
 func TestEventsEnd(t *testing.T) {
 	s := open(t)
-	p := s.newProject(t)
+	p, tag := s.newProject(t), s.newTag(t, "open")
 	signedOut, lasting := s.signIn(t, s.secret), s.signIn(t, s.secret)
 	key, secret := s.newKey(t, broker.NewKey{Scopes: broker.AllScopes()})
 	ended := s.signIn(t, secret)
-	begun := func(cookie string) <-chan event {
-		events, _ := s.follow(t, p.ID, "Cookie", cookie)
+	begun := func(pid, cookie string) <-chan event {
+		events, _ := s.follow(t, pid, "Cookie", cookie)
 		until(t, events, "the beginning", func(e event) bool { return e.name == "counts" })
 		return events
 	}
-	a, b, c := begun(signedOut), begun(ended), begun(lasting)
+	a, b, c := begun(p.ID, signedOut), begun(p.ID, ended), begun(p.ID, lasting)
+	ofTag, alsoOfTag, stranger := begun(tag.ID, signedOut), begun(tag.ID, ended), begun(tag.ID, "")
 	s.do(t, http.MethodPost, "/sign-out", map[string][]string{}, "Cookie", signedOut)
 	if _, err := s.store.RevokeKey(t.Context(), key.ID, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	for _, events := range []<-chan event{a, b} {
+	for _, events := range []<-chan event{a, b, ofTag, alsoOfTag} {
 		until(t, events, "the end", func(e event) bool { return e.name == "end" })
 		closed(t, events)
 	}
 	until(t, c, "a sign of life", func(e event) bool { return e.name == "ping" })
+	until(t, stranger, "a sign of life", func(e event) bool { return e.name == "ping" })
+	begun(tag.ID, ended) // as a stranger
 	close(s.ended)
 	closed(t, c)
 }

@@ -71,26 +71,62 @@ const fullFor = 30 * time.Second
 
 // answer is one question's answer, which all who ask within a while share.
 type answer struct {
-	mu   sync.Mutex
-	at   time.Time
-	yes  bool
-	err  error
-	have bool
+	mu    sync.Mutex
+	at    time.Time
+	yes   bool // as it last was; a failure changes nothing
+	err   error
+	have  bool
+	asked chan struct{} // closed with the answer that is under way; nil: none is
 }
 
 // askFor is how long such a question may take.
 const askFor = 10 * time.Second
 
-// ask gives the answer of at most so long ago. A failure is shared as well.
+// ask gives the answer of at most so long ago. A failure is shared as well. Who waits no
+// longer gets the last answer that there was, and the others still get theirs.
 func (a *answer) ask(ctx context.Context, every time.Duration, question func(context.Context) (bool, error)) (bool, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.have && time.Since(a.at) < every {
 		return a.yes, a.err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askFor) // others wait for it, too
+	if a.asked == nil {
+		a.asked = make(chan struct{})
+		go a.find(context.WithoutCancel(ctx), question)
+	}
+	asked := a.asked
+	a.mu.Unlock()
+	var err error
+	select {
+	case <-asked:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	a.mu.Lock()
+	if err == nil {
+		err = a.err
+	}
+	return a.yes, err
+}
+
+// find asks the question.
+func (a *answer) find(ctx context.Context, question func(context.Context) (bool, error)) {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
-	a.yes, a.err = question(ctx)
+	yes, err := question(ctx)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.err = err; err == nil {
+		a.yes = yes
+	}
 	a.at, a.have = time.Now(), true
-	return a.yes, a.err
+	close(a.asked)
+	a.asked = nil
+}
+
+// last is the answer that there was, without asking.
+func (a *answer) last() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.yes
 }

@@ -80,7 +80,22 @@ func TestAnswerIsShared(t *testing.T) {
 	// Who asks may go away meanwhile: the others still want to know.
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := a.ask(ctx, 0, func(ctx context.Context) (bool, error) { return false, ctx.Err() }); err != nil {
-		t.Error(err)
+	said := make(chan bool)
+	if yes, err := a.ask(ctx, 0, func(ctx context.Context) (bool, error) { return <-said, ctx.Err() }); !yes || err == nil {
+		t.Error("he waits on", yes, err)
+	}
+	go func() { said <- false }()
+	if yes, err := a.ask(t.Context(), 0, question); yes || err != nil || asked.Load() != 2 {
+		t.Errorf("%t, %v after %d questions of others", yes, err, asked.Load())
+	}
+	// A failure says nothing.
+	broken := errors.New("broken")
+	for _, want := range []bool{false, true} {
+		if yes, err := a.ask(t.Context(), 0, func(context.Context) (bool, error) { return !want, broken }); yes != want || err != broken {
+			t.Error(yes, err)
+		}
+		if _, err := a.ask(t.Context(), 0, question); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -46,25 +47,43 @@ func (f *face) frame(c echo.Context, page string, by broker.Caller) frame {
 		}
 		out.Scopes = strings.Join(scopes, " ")
 	}
-	out.ShowTags = by.Known() || f.forAnybody(c)
+	switch {
+	case by.Known():
+		out.ShowTags = true
+	case page == problemPage:
+		out.ShowTags = f.listed.last()
+	default:
+		out.ShowTags = f.forAnybody(c)
+	}
 	return out
 }
 
-// forAnybody reports whether there is a tag that needs no session.
+// problemPage tells an error. What is shown around it is asked for in no case: it may be
+// the reason.
+const problemPage = "problem"
+
+// frameFor is how long a page waits for what it has around its view.
+const frameFor = 300 * time.Millisecond
+
+// forAnybody reports whether there is a tag that needs no session, or was when that could
+// last be told.
 func (f *face) forAnybody(c echo.Context) bool {
 	if f.Tags == nil {
 		return false
 	}
-	some, err := f.listed.ask(c.Request().Context(), f.every(), func(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), frameFor)
+	defer cancel()
+	some, _ := f.listed.ask(ctx, f.every(), func(ctx context.Context) (bool, error) {
 		list, err := f.Tags.List(ctx, broker.Caller{}, broker.Page{Limit: 1})
 		return len(list) > 0, err
 	})
-	return some && err == nil
+	return some
 }
 
 type shellData struct {
 	frame
-	PID, Tag string
+	PID string // of the list of projects: the one that the session's key is tied to, if it is
+	Tag string
 }
 
 // mountShells adds the pages of those who are signed in, and those of tags.
@@ -105,7 +124,7 @@ func (f *face) home(c echo.Context) error {
 	case err != nil:
 		return f.problem(c, by, err)
 	}
-	return f.render(c, http.StatusOK, "shell", shellData{frame: f.frame(c, "home", by)})
+	return f.render(c, http.StatusOK, "shell", shellData{frame: f.frame(c, "home", by), PID: by.Key.ProjectID})
 }
 
 // tags lists the tags: to those who are signed in theirs, and to all the public ones.
@@ -166,9 +185,19 @@ func (f *face) shown(show echo.HandlerFunc) echo.HandlerFunc {
 		if err == nil || !navigates(c.Request()) {
 			return err
 		}
-		by, _ := f.session(c) // the frame shows who is signed in, where that is known
-		return f.problem(c, by, err)
+		return f.problem(c, f.knownSoon(c), err)
 	}
+}
+
+// knownSoon is who is signed in, for an error's frame; nobody where that takes long.
+func (f *face) knownSoon(c echo.Context) broker.Caller {
+	r := c.Request()
+	ctx, cancel := context.WithTimeout(r.Context(), frameFor)
+	defer cancel()
+	c.SetRequest(r.WithContext(ctx))
+	defer c.SetRequest(r)
+	by, _ := f.session(c)
+	return by
 }
 
 // problem shows an error to a person.
@@ -181,7 +210,7 @@ func (f *face) problem(c echo.Context, by broker.Caller, err error) error {
 	data := struct {
 		frame
 		Error string
-	}{frame: f.frame(c, "problem", by), Error: p.Detail}
+	}{frame: f.frame(c, problemPage, by), Error: p.Detail}
 	data.Title = f.t(c, "title.failed")
 	switch {
 	case p.Status == http.StatusNotFound, p.Status == http.StatusMethodNotAllowed:

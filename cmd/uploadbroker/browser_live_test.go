@@ -18,6 +18,13 @@ func TestBrowserHidden(t *testing.T) {
 	pid := newProject(t, s, "recon")
 	b.openProject(s, pid)
 	b.wait("the counts", "document.querySelector('.gallery .empty, section .empty')")
+	// A file that has ended, however, keeps no line.
+	var busy string
+	b.js(`Promise.all([import("/static/app/live.js"), import("/static/uploadbroker.js")]).then(([{ underWay }, { ended }]) =>
+		["uploading", ...ended].filter((state) => underWay({ totals: { states: { waiting: 0, [state]: 1 } } })).join())`, &busy)
+	if busy != "uploading" {
+		t.Errorf("under way is what is %s", busy)
+	}
 	b.js(`(() => {
 		const Real = EventSource, close = Real.prototype.close;
 		window.given = 0, window.asked = [], window.lines = [];

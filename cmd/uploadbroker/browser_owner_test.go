@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // TestBrowserOwner is an owner's way through his pages: a project made and deleted, a
@@ -62,7 +63,24 @@ func TestBrowserOwner(t *testing.T) {
 	b.open(w.url + "/projects/" + pid + "/audit")
 	b.wait("the audit", "document.querySelectorAll('.timeline li').length > 8")
 	b.shots("audit")
-	b.js("(() => { const a = document.querySelector('#audit-action'); a.value = 'image.judge'; a.dispatchEvent(new Event('change')); })()", nil)
+	// What the server does not answer can be asked again, and no list goes on as another.
+	b.js(`(window.fetch = new Proxy(fetch, { apply: (f, self, [path, ...rest]) => window.fails
+		? Promise.resolve(new Response("{}", { status: 500, headers: { "Content-Type": "application/problem+json" } }))
+		: f.call(self, String(path).replace("limit=100", "limit=3"), ...rest) })) && 0`, nil)
+	sift := func(action string) {
+		t.Helper()
+		b.js(fmt.Sprintf("(() => { const a = document.querySelector('#audit-action'); a.value = %q; a.dispatchEvent(new Event('change')); })()", action), nil)
+	}
+	sift("")
+	b.wait("three of many", "document.querySelectorAll('.timeline li').length === 3 && document.querySelector('.more > button')")
+	b.js("window.fails = true", nil)
+	b.click(".more > button")
+	b.wait("the fault", "document.querySelector('.toast.bad') && !document.querySelector('.more > button').disabled")
+	sift("image.judge")
+	b.wait("the other fault", "document.querySelector('.more .empty.bad') && !document.querySelector('.more > button')")
+	b.shots("audit-fault")
+	b.js("window.fails = false", nil)
+	b.click(".more .empty button")
 	b.wait("the verdicts alone", "document.querySelectorAll('.timeline li').length === 3")
 	b.click(".timeline a")
 	b.wait("the story", "document.querySelector('.facts .state')?.dataset.state === 'Ready' && document.querySelectorAll('.timeline li').length > 3")
@@ -85,6 +103,23 @@ func TestBrowserOwner(t *testing.T) {
 	if code, out := w.with(secret).client("tasks", "list"); code != 0 {
 		t.Errorf("the new key does not work: %d %s", code, out)
 	}
+	// It is not lost by a slip, nor by a browser that copies nothing.
+	b.do(chromedp.MouseClickXY(4, 4))
+	b.press(kb.Escape)
+	b.press(kb.Escape)
+	b.wait("the secret to stay", "document.querySelector('dialog[open] #key-secret')?.checkVisibility()")
+	b.js("(() => { navigator.clipboard.writeText = () => Promise.reject(new Error()); document.execCommand = () => false; })()", nil)
+	b.click(".secret button")
+	b.wait("the secret to be copied by hand", fmt.Sprintf("(() => { const a = document.activeElement; return a.id === 'by-hand' && a.value.slice(a.selectionStart, a.selectionEnd) === %q; })()", secret))
+	if text := b.text("body"); strings.Contains(text, "Copied") {
+		t.Errorf("it says that it copied: %s", text)
+	}
+	b.shots("keys-by-hand")
+	b.press(kb.Escape)
+	b.wait("the secret alone", "!document.querySelector('#by-hand') && document.querySelector('dialog[open] #key-secret')")
+	b.js("(document.execCommand = () => true) && 0", nil)
+	b.click(".secret button")
+	b.wait("the word", "document.querySelector('.toast span')?.innerText === 'Copied'")
 	b.click("dialog .sheet-actions button")
 	b.wait("two keys", "!document.querySelector('dialog') && document.querySelectorAll('.stack tbody tr').length === 2")
 	b.shots("keys")
@@ -124,6 +159,28 @@ func TestBrowserOwner(t *testing.T) {
 	b.wait("the sign-in page", "location.pathname === '/sign-in' && location.search === '?next=%2Fkeys'")
 	b.shots("sign-in")
 	b.open(w.url + "/projects/nothing")
+
+	// A key of one project makes no other, whatever it may.
+	var tied struct{ Secret string }
+	if code := w.call("POST", "/v1/keys", map[string]any{"project_id": pid, "scopes": []string{"read", "upload", "manage"}}, &tied); code/100 != 2 {
+		t.Fatalf("a tied key: %d", code)
+	}
+	b.do(setCookie(w.url, "lang", "en"))
+	b.signIn(w.with(tied.Secret))
+	b.wait("its project alone", "document.querySelectorAll('.projects li').length === 1")
+	if text := b.text(".place-head"); strings.Contains(text, "New project") {
+		t.Errorf("to a key of one project it offers %q", text)
+	}
+	b.shots("home-tied")
+	if code := w.call("DELETE", "/v1/projects/"+pid, nil, nil); code/100 != 2 {
+		t.Fatalf("to delete the project answers %d", code)
+	}
+	b.open(w.url)
+	b.wait("no project", "document.querySelector('.empty')?.checkVisibility()")
+	if text := b.text(".empty"); !strings.Contains(text, "for one project alone") || strings.Contains(text, "Make one") {
+		t.Errorf("without its project it is told %q", text)
+	}
+	b.shots("home-tied-empty")
 }
 
 // TestBrowserTaskStates: a reconstruction under way and one that failed, as an engine

@@ -150,10 +150,11 @@ func TestBrowserLate(t *testing.T) {
 	b := newBrowser(t)
 	b.open(s.url + "/sign-in")
 	b.js(`import("/static/app/gallery/gallery.js").then(({mountGallery}) => {
+		window.names = ["a", "b", "c"];
 		const image = (id, state = "Ready") => ({ id, name: id + ".txt", state, size: 1, created_at: "2026-11-01T09:00:00Z", facts: {} });
 		const source = {
 			async *pages() { // read at once, told when it is let
-				const list = ["a", "b", "c"].map((id) => image(id));
+				const list = names.map((id) => image(id));
 				await window.held;
 				yield list;
 			},
@@ -174,6 +175,12 @@ func TestBrowserLate(t *testing.T) {
 	if names := b.cells(); !slices.Equal(names, []string{"b.txt", "c.txt"}) {
 		t.Errorf("after the late page there are %v", names)
 	}
+
+	// Who is told while it loads that he missed something loads once more.
+	b.js("(() => { window.held = new Promise((done) => { window.let = done; }); gallery.reload(); names = ['b', 'c', 'd']; gallery.reload(); window.let(); })()", nil)
+	b.wait("what was missed", "gallery.images.get('d') && !document.querySelector('.gallery-line').innerText.startsWith('Loading')")
+	b.js("(() => { names = ['b', 'c']; gallery.reload(); })()", nil)
+	b.wait("both alone", "document.querySelectorAll('.cell').length === 2")
 
 	// What is above the grid comes and goes: who is near is there, without a scroll.
 	b.js("(() => { const tall = document.createElement('div'); tall.id = 'tall'; tall.style.height = '5000px'; document.querySelector('main').before(tall); })()", nil)

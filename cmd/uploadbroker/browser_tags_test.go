@@ -93,6 +93,33 @@ func TestBrowserTag(t *testing.T) {
 		b.press(kb.Escape)
 		b.wait("the end of the large view", "!document.querySelector('dialog[open]')")
 	}
+
+	// His session ends at a tag of his alone, while a file is under way; signed in again,
+	// in another tab, he is told what he missed, and what happens from then on.
+	send := func(name string) {
+		t.Helper()
+		if code := s.call("POST", "/upload/own/"+name, name, nil); code/100 != 2 {
+			t.Fatalf("to send %s answers %d", name, code)
+		}
+	}
+	send("first.txt")
+	b.open(s.url + "/tags/own")
+	b.wait("the tag", "document.querySelector('.upload-zone') && document.querySelector(`.cell[title='first.txt']`)")
+	b.allow("401")
+	b.js(holdSends, nil)
+	b.drop(".upload-zone", folder(t, map[string][]byte{"his.txt": []byte("his own")}))
+	b.wait("it to be under way", "document.querySelector('.upload').parentNode.uploader.totals.states.uploading === 1")
+	b.js("fetch('/sign-out', {method: 'POST'}).then((r) => r.ok)", nil)
+	ended := "[...document.querySelectorAll('main > .sub')].some((e) => e.checkVisibility() && e.innerText.includes('not told any more'))"
+	b.wait("the end to be told", ended+" && document.querySelector('.upload-trouble a')?.checkVisibility()")
+	send("missed.txt")
+	b.signInElsewhere(s)
+	b.js("dispatchEvent(new Event('focus'))", nil)
+	b.wait("what was missed", "document.querySelector(`.cell[title='missed.txt'][data-state=Ready]`) && !("+ended+")")
+	send("later.txt")
+	b.wait("what came later", "document.querySelector(`.cell[title='later.txt'][data-state=Ready]`)")
+	b.js("release() ?? 0", nil)
+	b.wait("his own", "document.querySelector(`.cell[title$='his.txt'][data-state=Ready]`)")
 }
 
 // finally is the header of the answer at the end of redirects, asked without a key.

@@ -1,5 +1,7 @@
 // What changes in a project, told by the server as it happens.
 import { checkSession } from "./api.js";
+import { t } from "./i18n.js";
+import { h, replace } from "./ui.js";
 
 const againMS = 5000;   // when the server refused; a line that broke, the browser mends by itself
 const mostMS = 120_000; // between two tries
@@ -79,8 +81,36 @@ export function follow(pid, on) {
   return close;
 }
 
+/**
+ * Follows a project for as long as the page is there; on is as follow's, less state and
+ * ended, for el says that. again() is for when somebody signed in again, in another tab,
+ * while this one had something under way.
+ */
+export function liveLine(pid, on) {
+  const el = h("p", { class: "sub", role: "status", hidden: true });
+  let end = begin();
+  addEventListener("pagehide", () => end());
+  addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
+
+  function begin() {
+    replace(el, t("project.not_live"));
+    return follow(pid, {
+      ...on,
+      state: (live) => { el.hidden = live; },
+      ended: () => { el.hidden = false; replace(el, t("project.ended"), " ", h("a", { href: location.href }, t("common.again"))); },
+    });
+  }
+
+  function again() {
+    end();
+    end = begin();
+    on.missed?.();
+  }
+  return { el, again };
+}
+
 /** Whether an Uploader of uploadbroker.js still has something on its way. */
 export function underWay(uploader) {
-  const { ready, invalid, failed, ...open } = uploader?.totals.states ?? {};
+  const { ready, invalid, failed, removed, ...open } = uploader?.totals.states ?? {};
   return Object.values(open).some((n) => n > 0);
 }

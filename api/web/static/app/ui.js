@@ -109,15 +109,16 @@ export function fileName(path) {
 
 let shelf;
 
+// What lies below an open dialog can be neither seen nor pressed.
+const onTop = () => [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
+
 /**
  * A message at the foot of the page; with 0 seconds it stays until it is taken away.
  * Returns how to do that; its say(text) changes the words.
  */
 export function toast(text, { action, onAction, seconds = 8, bad = false } = {}) {
   if (!shelf) document.body.append(shelf = h("div", { class: "toasts", role: "status", "aria-live": "polite" }));
-  // What lies below an open dialog can be neither seen nor pressed.
-  const dialogs = document.querySelectorAll("dialog[open]");
-  const room = dialogs[dialogs.length - 1] ?? document.body;
+  const room = onTop();
   if (shelf.parentNode !== room) room.append(shelf);
   let timer;
   const close = () => { clearTimeout(timer); el.remove(); };
@@ -160,11 +161,14 @@ export function confirmDialog({ title, text, ok, no = t("common.cancel"), danger
 
 let dialogs = 0;
 
-/** Opens a dialog and returns its element; it leaves the page when it closes. */
-export function dialog({ title, body, actions = [], onClose, wide = false }) {
+/**
+ * Opens a dialog and returns its element; it leaves the page when it closes. One that
+ * stays holds what is not seen again: its actions alone close it.
+ */
+export function dialog({ title, body, actions = [], onClose, wide = false, stays = false }) {
   const id = `dialog-${++dialogs}`;
-  const d = h("dialog", { class: wide ? "sheet wide" : "sheet", "aria-labelledby": id },
-    h("div", { class: "sheet-head" }, h("h2", { id }, title), iconButton("close", t("common.close"), () => d.close())),
+  const d = h("dialog", { class: wide ? "sheet wide" : "sheet", "aria-labelledby": id, closedby: stays && "none" },
+    h("div", { class: "sheet-head", style: stays && { "min-height": "3.6rem" } }, h("h2", { id }, title), !stays && iconButton("close", t("common.close"), () => d.close())),
     h("div", { class: "sheet-body" }, body),
     actions.length > 0 && h("div", { class: "sheet-actions" }, actions));
   d.addEventListener("close", () => {
@@ -172,8 +176,8 @@ export function dialog({ title, body, actions = [], onClose, wide = false }) {
     d.remove();
     onClose?.();
   });
-  // A press beside it closes it.
-  d.addEventListener("pointerdown", (e) => { if (e.target === d) d.close(); });
+  if (stays) d.addEventListener("cancel", (e) => e.preventDefault()); // for browsers without closedby
+  else d.addEventListener("pointerdown", (e) => { if (e.target === d) d.close(); }); // beside it
   document.body.append(d);
   d.showModal();
   return d;
@@ -186,18 +190,38 @@ export function notice({ title, heading = "h2", text, bad = false, action, onAct
     action && h("p", {}, button(action, { kind: "quiet", onClick: onAction })));
 }
 
-/** Puts text onto the clipboard and says so; plain http in a LAN has no clipboard of its own. */
+/** Puts text onto the clipboard and says so, or where that may not be, shows it selected. */
 export async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
-  } catch {
-    const area = h("textarea", { class: "off-screen", readonly: true, value: text });
-    (document.querySelector("dialog[open]") ?? document.body).append(area);
-    area.select();
-    document.execCommand("copy");
-    area.remove();
+  } catch { // plain http in a LAN has none
+    if (!copyOld(text)) {
+      byHand(text);
+      return;
+    }
   }
   toast(t("common.copied"), { seconds: 3 });
+}
+
+function copyOld(text) {
+  const before = document.activeElement;
+  const area = h("textarea", { class: "off-screen", readonly: true, value: text });
+  onTop().append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  before?.focus();
+  return done;
+}
+
+function byHand(text) {
+  const area = h("textarea", { id: "by-hand", "aria-labelledby": "by-hand-how", rows: 2, readonly: true, spellcheck: "false", style: { width: "100%" }, value: text });
+  const d = dialog({
+    title: t("common.by_hand"), body: [h("p", { id: "by-hand-how" }, t("common.by_hand_how")), area],
+    actions: [button(t("common.close"), { onClick: () => d.close() })],
+  });
+  area.focus();
+  area.select();
 }
 
 const figures = new Intl.NumberFormat(lang, { maximumSignificantDigits: 3 });

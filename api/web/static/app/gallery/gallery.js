@@ -30,6 +30,7 @@ export function mountGallery(el, source) {
   images.text = query.get("q") ?? "";
   let view = asked("view", ["grid", "map"], "grid");
   let loading = true;
+  let anew = false; // asked for while it was loading
   let failed = null;
   let removedLoaded = false;
   let opened = null;
@@ -184,6 +185,7 @@ export function mountGallery(el, source) {
 
   async function load() {
     loading = true;
+    anew = false;
     failed = null;
     draw(new Set());
     const seen = new Set();
@@ -201,6 +203,7 @@ export function mountGallery(el, source) {
     live.clear();
     draw(new Set());
     if (images.filter === "Removed") loadRemoved();
+    if (anew) load();
   }
 
   async function loadRemoved() {
@@ -222,6 +225,6 @@ export function mountGallery(el, source) {
     /** Takes in images that changed. */
     put: (list) => now(list.filter((img) => img.state !== "Removed" || images.get(img.id))),
     /** Asks for all of them again, after something may have been missed. */
-    reload: () => { if (!loading) load(); },
+    reload: () => { if (loading) anew = true; else load(); },
   };
 }

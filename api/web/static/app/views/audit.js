@@ -1,7 +1,7 @@
 // Who did what in a project, and with ?image= an image's whole story.
 import { reason } from "../gallery/cell.js";
 import { has } from "../i18n.js";
-import { button, bytes, dateTime, h, icon, notice, replace, toastProblem } from "../ui.js";
+import { button, bytes, dateTime, h, icon, notice, problemText, replace, toastProblem } from "../ui.js";
 
 const pageSize = 100;
 // All of them: a test of the server's compares.
@@ -46,7 +46,8 @@ async function audit(root, { api, t, pid }) {
     if (since.value) q.set("since", since.value);
     history.replaceState(null, "", q.size ? `?${q}` : location.pathname);
     lines.replaceChildren();
-    more("").catch(toastProblem);
+    foot.replaceChildren(); // its cursor is of the other list
+    more("").catch((err) => replace(foot, notice({ bad: true, text: problemText(err), action: t("common.again"), onAction: again })));
   }
 
   async function more(cursor) {
@@ -55,14 +56,17 @@ async function audit(root, { api, t, pid }) {
     if (cursor) q.set("cursor", cursor);
     if (action.value) q.set("action", action.value);
     if (since.value) q.set("since", new Date(`${since.value}T00:00`).toISOString());
-    const page = await api.get(`/projects/${pid}/audit?${q}`);
+    const page = await api.get(`/projects/${pid}/audit?${q}`).catch((err) => { if (mine === turn) throw err; });
     if (mine !== turn) return; // asked anew since
     lines.append(...page.audit.map((a) => h("li", {},
       h("time", { datetime: a.at }, dateTime(a.at, { seconds: true })),
       h("div", {}, h("strong", {}, word(t, a.action)), a.image && [" ", h("a", { href: `?image=${a.image.id}` }, h("bdi", {}, a.image.name || a.image.id))],
         h("span", { class: "who" }, who(t, a.who)), details(t, a.detail, a.action)))));
     if (!lines.children.length) replace(foot, notice({ title: t("audit.none") }));
-    else replace(foot, page.next_cursor && button(t("audit.more"), { kind: "quiet", onClick: (e) => { e.currentTarget.disabled = true; more(page.next_cursor).catch(toastProblem); } }));
+    else replace(foot, page.next_cursor && button(t("audit.more"), {
+      kind: "quiet",
+      onClick: (e) => { e.currentTarget.disabled = true; more(page.next_cursor).catch((err) => { toastProblem(err); e.target.closest("button").disabled = false; }); },
+    }));
   }
 }
 

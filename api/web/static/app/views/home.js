@@ -4,18 +4,19 @@ import { button, dateTime, dialog, h, notice, problemText, replace, toastProblem
 
 const pageSize = 100;
 
-export async function mount(root, { api, t, scopes = "", owner = "" }) {
+export async function mount(root, { api, t, scopes = "", owner = "", pid: tied = "" }) {
   const can = (scope) => scopes.split(" ").includes(scope);
+  const makes = can("upload") && !tied; // a key of one project makes no other
   const list = h("ul", { class: "projects" });
   const foot = h("p", { class: "more" });
   const empty = h("div", { hidden: true }, notice({
-    title: t("home.none"), text: can("upload") ? t("home.none_how") : t("home.none_tied"),
-    children: can("upload") ? [h("pre", {}, h("code", {}, "uploadbroker upload DIR --new demo"))] : [],
+    title: !tied && t("home.none"), text: t(makes ? "home.none_how" : tied ? "home.none_tied" : "home.none_makes"),
+    children: makes ? [h("pre", {}, h("code", {}, "uploadbroker upload DIR --new demo"))] : [],
   }));
   replace(root,
     h("div", { class: "place-head" },
       h("div", {}, h("h1", {}, t("home.title")), h("p", { class: "sub" }, t("home.of", { email: owner }))),
-      can("upload") && h("div", { class: "place-actions" }, button(t("home.new"), { icon: "plus", onClick: create }))));
+      makes && h("div", { class: "place-actions" }, button(t("home.new"), { icon: "plus", onClick: create }))));
   if (!can("read")) {
     root.append(notice({ title: t("home.blind"), text: t("home.blind_how") }));
     return;

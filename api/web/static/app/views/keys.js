@@ -116,7 +116,7 @@ export async function mount(root, { api, t, scopes = "" }) {
   function reveal(secret, k) {
     const command = `uploadbroker upload --server ${location.origin} --key ${secret} DIR --new demo`;
     const d = dialog({
-      title: t("keys.made"), wide: true,
+      title: t("keys.made"), wide: true, stays: true,
       body: [
         h("p", {}, t("keys.once")),
         h("p", { class: "secret" }, h("code", { id: "key-secret" }, secret), button(t("common.copy"), { kind: "quiet", onClick: () => copy(secret) })),

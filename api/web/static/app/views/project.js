@@ -1,6 +1,6 @@
 // A project: bringing images in, its reconstruction, and the images themselves.
 import { mountGallery } from "../gallery/gallery.js";
-import { follow, underWay } from "../live.js";
+import { liveLine, underWay } from "../live.js";
 import { bytes, copy, h, icon, iconButton, notice, replace, toastProblem } from "../ui.js";
 import { t } from "../i18n.js";
 
@@ -16,7 +16,6 @@ export async function mount(root, ctx) {
   const upload = h("div", { class: "panel-upload" });
   const list = h("div", { class: "upload-apart", hidden: true }); // of files, as wide as both panels
   const task = h("div", { class: "panel-task" });
-  const offline = h("p", { class: "sub", role: "status", hidden: true }, t("project.not_live"));
   const gallery = h("section", { "aria-label": t("gallery.images") });
   replace(root,
     h("div", { class: "place-head" },
@@ -24,7 +23,7 @@ export async function mount(root, ctx) {
         h("span", { class: "id" }, pid, " ", iconButton("copy", t("project.copy_id"), () => copy(pid), { class: "small" }))),
       h("div", { class: "place-actions" }, zip.el,
         h("a", { class: "button quiet", href: `/projects/${pid}/audit` }, icon("story"), t("project.audit")))),
-    h("div", { class: "panels" }, upload, list, task), offline, gallery);
+    h("div", { class: "panels" }, upload, list, task), gallery);
 
   let uploader = null;
   let tasks = null;
@@ -44,28 +43,17 @@ export async function mount(root, ctx) {
     empty: notice({ title: t("gallery.none"), text: t("gallery.none_why") }),
     onCounts: zip.show,
   });
-  const live = () => follow(pid, {
+  const live = liveLine(pid, {
     images: (list) => { images.put(list); uploader?.observe?.(list); },
     counts: (counts) => tasks?.counts?.(counts),
     task: (now) => tasks?.update?.(now),
-    state: (on) => { offline.hidden = on; },
-    ended: () => { offline.hidden = false; replace(offline, t("project.ended"), " ", h("a", { href: location.href }, t("common.again"))); },
     missed: () => images.reload(),
     busy: () => underWay(uploader?.uploader),
   });
-  let end = live();
-  addEventListener("pagehide", () => end());
-  // Somebody signed in again, in another tab, while this one had something under way.
-  function onSignedIn() {
-    end();
-    replace(offline, t("project.not_live"));
-    end = live();
-    images.reload();
-  }
-  addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
+  gallery.before(live.el);
 
   // What is missing in these must not keep the images from being seen.
-  const parts = [import("./upload.js").then(async (m) => { uploader = await m.mountUpload(upload, { ...ctx, kind: project.kind, onSignedIn, list: project.kind === "recon" ? list : null }); })];
+  const parts = [import("./upload.js").then(async (m) => { uploader = await m.mountUpload(upload, { ...ctx, kind: project.kind, onSignedIn: live.again, list: project.kind === "recon" ? list : null }); })];
   if (project.kind === "recon") {
     parts.push(import("./task.js").then(async (m) => { tasks = await m.mountTask(task, { ...ctx, project }); }));
   }

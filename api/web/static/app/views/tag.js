@@ -1,7 +1,7 @@
 // A tag: its files, sending some, all of them as one zip. Those without a session
 // see it too where it is public.
 import { mountGallery } from "../gallery/gallery.js";
-import { follow, underWay } from "../live.js";
+import { liveLine, underWay } from "../live.js";
 import { t } from "../i18n.js";
 import { h, notice, replace, toastProblem } from "../ui.js";
 import { curl } from "./tags.js";
@@ -20,14 +20,13 @@ export async function mount(root, ctx) {
 
   const zip = zipLinks(api, about.own && can("read") ? pid : null, `${here}.zip`);
   const send = h("div", { class: "panel-upload" });
-  const offline = h("p", { class: "sub", role: "status", hidden: true }, t("project.not_live"));
   const gallery = h("section", { "aria-label": t("gallery.images") });
   replace(root,
     h("div", { class: "place-head" },
       h("div", {}, h("h1", {}, h("bdi", {}, tag)),
         h("span", { class: "sub" }, [about.anonymous && t("tags.anonymous"), about.public && t("tags.public")].filter(Boolean).join(" · "))),
       h("div", { class: "place-actions" }, zip.el)),
-    send, offline, gallery,
+    send, gallery,
     h("details", { class: "how" }, h("summary", {}, t("tags.send")), curl(tag, about.anonymous)));
 
   let uploader = null;
@@ -48,17 +47,14 @@ export async function mount(root, ctx) {
     empty: notice({ title: t("gallery.none"), text: t("gallery.none_why") }),
     onCounts: zip.show,
   });
-  const end = follow(pid, {
+  const live = liveLine(pid, {
     images: (list) => { images.put(list); uploader?.observe?.(list); },
-    state: (on) => { offline.hidden = on; },
-    ended: () => { offline.hidden = false; replace(offline, t("project.ended"), " ", h("a", { href: location.href }, t("common.again"))); },
     missed: () => images.reload(),
     busy: () => underWay(uploader?.uploader),
   });
-  addEventListener("pagehide", end);
-  addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
+  gallery.before(live.el);
 
   if (!(about.own && can("upload"))) {
     if (about.anonymous) mountSend(send, { tag });
-  } else import("./upload.js").then(async (m) => { uploader = await m.mountUpload(send, { ...ctx, pid, kind: "files" }); }).catch(toastProblem);
+  } else import("./upload.js").then(async (m) => { uploader = await m.mountUpload(send, { ...ctx, pid, kind: "files", onSignedIn: live.again }); }).catch(toastProblem);
 }

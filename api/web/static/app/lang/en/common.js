@@ -6,6 +6,8 @@ export default {
   "common.close": "Close",
   "common.copied": "Copied",
   "common.copy": "Copy",
+  "common.by_hand": "Copy it by hand",
+  "common.by_hand_how": "This browser lets the page copy nothing. The text is selected; copy it as you copy any other.",
   "common.undo": "Undo",
   "common.sign_in": "Sign in",
   "common.loading": "Loading…",

@@ -6,6 +6,8 @@ export default {
   "common.close": "关闭",
   "common.copied": "已复制",
   "common.copy": "复制",
+  "common.by_hand": "请手动复制",
+  "common.by_hand_how": "浏览器不允许本页面复制。文字已选中，请像平常一样复制。",
   "common.undo": "撤销",
   "common.sign_in": "登录",
   "common.loading": "正在加载…",
