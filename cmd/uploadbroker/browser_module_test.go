@@ -11,11 +11,12 @@ import (
 	"testing"
 )
 
-// elsewhere is a page of another site that uses uploadbroker.js as the README has it.
+// elsewhere is a page of another site that uses uploadbroker.js as the README has it,
+// and whose Content-Security-Policy allows no more than that.
 const elsewhere = `<!doctype html><html lang="en"><meta charset="utf-8"><title>Elsewhere</title>
 <link rel="icon" href="data:,">
 <p>Drop here<p><input id="folder" type="file" webkitdirectory multiple>
-<script type="module">
+<script type="module" nonce="own">
 import { Uploader, dropped } from '%[1]s/static/uploadbroker.js';
 const options = JSON.parse(new URLSearchParams(location.search).get('options'));
 const uploader = new Uploader({ server: '%[1]s', ...options });
@@ -24,8 +25,19 @@ uploader.addEventListener('settled', (e) => settled.push(e.detail));
 folder.onchange = () => uploader.add(folder.files);
 document.ondragover = (e) => e.preventDefault();
 document.ondrop = (e) => { e.preventDefault(); uploader.add(dropped(e.dataTransfer)); };
-Object.assign(window, { uploader, settled });
+Object.assign(window, { Uploader, uploader, settled });
 </script>`
+
+const policyElsewhere = "default-src 'none'; script-src %[1]s 'wasm-unsafe-eval' 'nonce-own'; worker-src blob: %[1]s; connect-src %[1]s %[2]s; img-src data:"
+
+// entries lets a page make entry(name), a file, and entry(name, [entry(…)]), a folder, as
+// a drop has them.
+const entries = `(() => {
+	window.entry = (name, of) => !of ? { isFile: true, name, file: (ok) => ok(new File([name], name)) } : {
+		isDirectory: true, name, createReader: () => { let rest = of; return { readEntries: (ok) => { ok(rest); rest = []; } }; },
+	};
+	return 1;
+})()`
 
 // pageElsewhere opens that page, with the rights of a key of its own.
 func pageElsewhere(t *testing.T, s *server, pid string, options string) *browserPage {
@@ -35,8 +47,13 @@ func pageElsewhere(t *testing.T, s *server, pid string, options string) *browser
 	if err != nil {
 		t.Fatalf("keys create: %v", err)
 	}
+	bucket := ""
+	if told := demoLine.FindStringSubmatch(s.out.String()); told != nil {
+		bucket = told[1]
+	}
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("Content-Security-Policy", fmt.Sprintf(policyElsewhere, s.url, bucket))
 		fmt.Fprintf(w, elsewhere, s.url)
 	}))
 	t.Cleanup(site.Close)
@@ -171,6 +188,8 @@ func TestUploaderPauses(t *testing.T) {
 		uploader.resume();
 	})`, nil)
 	b.wait("nothing to be on its way", "uploader.paused && !uploader.files.some((f) => f.state === 'uploading' || f.state === 'hashing')")
+	// Its key may not take back what was registered; that is nobody's trouble.
+	b.allow("403")
 	var removed bool
 	b.js("uploader.remove(uploader.files.find((f) => f.state !== 'uploaded' && f.state !== 'ready').id)", &removed)
 	if !removed {
@@ -214,6 +233,7 @@ func TestUploaderSendsAgain(t *testing.T) {
 	if b.js("troubles", &troubles); len(troubles) < 2 || troubles[0] == nil || *troubles[0] != "unreachable" || troubles[len(troubles)-1] != nil {
 		t.Errorf("the troubles were %v", troubles)
 	}
+	b.js(entries, nil)
 	// It came with other bytes, as far as the page knows; at once, before an answer says
 	// otherwise.
 	var n int
@@ -234,15 +254,36 @@ func TestUploaderSendsAgain(t *testing.T) {
 		t.Errorf("the damaged photo is at attempt %d", attempt)
 	}
 
-	// Each is told on its own: what is no photo, has no fit name, can't be opened.
-	b.js(`uploader.add([{ name: 'more/one.jpg', file: new File(['no photo'], 'one.jpg') },
+	// Each is told on its own: what is no photo, has no fit name, can't be opened, a folder
+	// that can't be listed, before others that can.
+	b.js(`uploader.add([
+		{ isDirectory: true, name: 'shut', createReader: () => ({ readEntries: (ok, bad) => bad(new Error('NotReadableError')) }) },
+		entry('open', [entry('four.jpg'), entry('.hidden.jpg')]),
+		{ name: 'more/one.jpg', file: new File(['no photo'], 'one.jpg') },
 		{ name: '../two.jpg', file: new File(['neither'], 'two.jpg') },
 		{ isFile: true, name: 'three.jpg', file: (ok, bad) => bad(new Error('NotFoundError')) }])`, nil)
 	b.wait("the third verdict", "settled.length > 2")
 	var last []outcome
-	b.js("uploader.files.slice(-3).map((f) => ({Name: f.name, State: f.state, Code: f.problem?.code ?? ''}))", &last)
-	want := []outcome{{"more/one.jpg", "invalid", "unsupported_format"}, {"../two.jpg", "failed", "invalid_name"}, {"three.jpg", "failed", "unreadable"}}
+	b.js("uploader.files.slice(-5).map((f) => ({Name: f.name, State: f.state, Code: f.problem?.code ?? ''}))", &last)
+	want := []outcome{{"shut", "failed", "unreadable"}, {"open/four.jpg", "invalid", "unsupported_format"}, {"more/one.jpg", "invalid", "unsupported_format"}, {"../two.jpg", "failed", "invalid_name"}, {"three.jpg", "failed", "unreadable"}}
 	if !slices.Equal(last, want) {
 		t.Errorf("the page tells of %v, not %v", last, want)
+	}
+
+	// Where any file is taken, what is hidden in a folder is told, and what was chosen by
+	// itself is taken.
+	var taken struct {
+		Names []string
+		Left  int
+	}
+	b.js(`(async () => {
+		const all = new Uploader({ project: 'none', accept: null });
+		all.pause();
+		await all.add([entry('docs', [entry('a.txt'), entry('.env'), entry('.git', [entry('config')])])]);
+		await all.add([new File(['b'], '.profile')]);
+		return { Names: all.files.map((f) => f.name), Left: all.totals.left };
+	})()`, &taken)
+	if !slices.Equal(taken.Names, []string{"a.txt", ".profile"}) || taken.Left != 2 {
+		t.Errorf("of any files it takes %v and leaves %d", taken.Names, taken.Left)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -118,8 +119,7 @@ func TestBrowserUploadList(t *testing.T) {
 	}
 	again := func() {
 		t.Helper()
-		b.js("window.uploader = document.querySelector('.upload').parentNode.uploader", nil)
-		b.js("window.settled = [], uploader.addEventListener('settled', (e) => settled.push(e.detail)) ?? 1", nil)
+		b.js("settled.length = 0", nil)
 	}
 	const title = "document.querySelector('.upload-title').innerText"
 	button := func(text string) string {
@@ -172,8 +172,24 @@ func TestBrowserUploadList(t *testing.T) {
 	b.wait("the outcome", "settled.length > 0 && "+title+" === 'All 3 files are Ready'")
 	b.wait("the list to fold by itself", "!document.querySelector('.upload-list').checkVisibility()")
 	b.shots("upload-all-ready")
+
+	// Who deletes a photo then means it: nothing failed.
+	b.allow("404.*/thumbnail") // it may be just about to be shown
+	deleted := "/v1/projects/" + pid + "/images/" + b.imageOf()
+	if code := s.call("DELETE", deleted, nil, nil); code != http.StatusOK {
+		t.Fatalf("removing: %d", code)
+	}
+	b.wait("it to be told, and no more", title+" === 'All 2 files are Ready'")
+	if visible(".upload-list") {
+		t.Error("the list opens for what was deleted")
+	}
 	b.click(".upload-tools button")
 	b.wait("the list", "document.querySelectorAll('.upload-list .upload-row').length === 3")
+	b.wait("its row", "document.querySelector('.upload-row[data-state=removed]')?.innerText.includes('Deleted')")
+	if code := s.call("POST", deleted+"/undo", nil, nil); code != http.StatusOK {
+		t.Fatalf("undoing: %d", code)
+	}
+	b.wait("it to be back", title+" === 'All 3 files are Ready'")
 	b.js(button("Clear")+".click() ?? 0", nil)
 	again()
 
@@ -217,9 +233,29 @@ func TestBrowserUploadList(t *testing.T) {
 	b.wait("an empty list", "!document.querySelector('.upload.some')")
 	again()
 
-	// What is told of files under way.
+	// What is told of files under way, which were chosen again at once.
 	b.drop(".upload-zone", more)
 	b.wait("them on their way", "uploader.totals.states.uploading === 4")
+	var paused bool
+	b.js(`(() => {
+		const b = document.querySelector('.upload-buttons button:last-child');
+		uploader.pause();
+		b.dispatchEvent(new PointerEvent('pointerdown'));
+		uploader.resume();
+		b.dispatchEvent(new MouseEvent('click', { detail: 1 }));
+		return uploader.paused;
+	})()`, &paused)
+	if paused {
+		t.Error("who pressed Resume as it went on has paused it")
+	}
+	b.wait("them on their way again", "uploader.totals.states.uploading === 4")
+	var list struct {
+		Images []struct{ Name, State string }
+	}
+	s.call("GET", "/v1/projects/"+pid+"/images", nil, &list)
+	if open := len(slices.DeleteFunc(list.Images, func(i struct{ Name, State string }) bool { return i.State == "Ready" || i.State == "Invalid" })); open != 6 {
+		t.Errorf("%d images wait for bytes, and six files are to come", open)
+	}
 	b.js(`(() => {
 		const { totals } = uploader;
 		const fake = { ...totals, loaded: totals.bytes - 10, bytesPerSecond: 1000, secondsLeft: 0.2, retryable: 2, states: { ...totals.states, queued: 0, failed: 2 } };
@@ -229,5 +265,15 @@ func TestBrowserUploadList(t *testing.T) {
 	})()`, nil)
 	b.wait("the time left", "document.querySelector('.upload-facts').innerText.includes('a few seconds left')")
 	b.wait("what failed to be offered, quietly", button("Send the 2 failed ones again")+"?.classList.contains('quiet')")
-	b.allow("^dialog: $") // it asks whether to leave what is under way
+	b.js("release() ?? 0", nil)
+	b.wait("those that were chosen again to be Ready", "uploader.files.length === 6 && uploader.files.every((f) => f.state === 'ready')")
+
+	// Where any file is taken, no sentence speaks of photos.
+	b.openProject(s, newProject(t, s, "files"))
+	b.js(entries, nil)
+	b.js("uploader.add([entry('docs', [entry('.env')]), new File([], 'empty.txt')])", nil)
+	b.wait("to be told why", "settled.length > 0 && document.querySelector('.upload-damaged').checkVisibility()")
+	if text := b.text(".upload-work"); !strings.Contains(text, "empty or too large") || !strings.Contains(text, "1 is left out: it is hidden") || strings.Contains(text, "photo") {
+		t.Errorf("of files that are no photos it says %q", text)
+	}
 }

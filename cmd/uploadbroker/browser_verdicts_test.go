@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -39,7 +40,7 @@ func TestUploaderAfterVerdicts(t *testing.T) {
 	needBrowser(t)
 	s := start(t, dataFolder(t))
 	pid := newProject(t, s, "recon")
-	b := pageElsewhere(t, s, pid, "")
+	b := pageElsewhere(t, s, pid, fmt.Sprintf(`,"key":%q`, s.key))
 	after := func(times int, want ...outcome) {
 		t.Helper()
 		b.wait(fmt.Sprintf("%d times that all settled", times), fmt.Sprintf("settled.length === %d", times))
@@ -88,8 +89,13 @@ func TestUploaderAfterVerdicts(t *testing.T) {
 	after(3, one, one, two)
 	remove(damaged)
 	b.tellOf(s, pid, damaged)
-	two = outcome{"2.jpg", "failed", "removed"}
+	two = outcome{"2.jpg", "removed", ""}
 	after(3, one, one, two)
+	var sums struct{ Files, Bytes, Loaded, Of int }
+	b.js("({Files: uploader.totals.files, Bytes: uploader.totals.bytes, Loaded: uploader.totals.loaded, Of: 2 * uploader.files[0].size})", &sums)
+	if sums.Files != 2 || sums.Bytes != sums.Of || sums.Loaded != sums.Of {
+		t.Errorf("without the removed file the sums are %+v", sums)
+	}
 	if b.js("({Retryable: uploader.totals.retryable, Sent: uploader.retryFailed()})", &again); again.Retryable != 0 || again.Sent != 0 {
 		t.Errorf("of a removed file it tells %+v", again)
 	}
@@ -97,6 +103,10 @@ func TestUploaderAfterVerdicts(t *testing.T) {
 	b.tellOf(s, pid, damaged)
 	two = outcome{"2.jpg", "ready", ""}
 	after(3, one, one, two)
+	b.js("({Files: uploader.totals.files, Bytes: uploader.totals.bytes, Loaded: uploader.totals.loaded, Of: uploader.files.reduce((n, f) => n + f.size, 0)})", &sums)
+	if sums.Files != 3 || sums.Bytes != sums.Of || sums.Loaded != sums.Of {
+		t.Errorf("with the file that is back the sums are %+v", sums)
+	}
 
 	// What can be mended is sent again, and nothing else. The server has it Ready in
 	// truth, so nothing goes over the line.
@@ -116,6 +126,92 @@ func TestUploaderAfterVerdicts(t *testing.T) {
 		t.Errorf("%d files are sent again", n)
 	}
 	after(4, one, one, two)
+
+	other := newProject(t, s, "recon")
+	b.open(strings.Replace(b.address(), pid, other, 1))
+	b.wait("the module again", "window.uploader?.files.length === 0")
+	b.takesBack(t, s, other)
+}
+
+// takesBack: what is taken off the list before its bytes came leaves nothing in
+// the project, wherever it was, and goes through when it is chosen again.
+func (b *browserPage) takesBack(t *testing.T, s *server, pid string) {
+	t.Helper()
+	b.js(fakeAnswers, nil)
+	b.js(fakePuts, nil)
+	b.js(`(() => {
+		const real = fetch;
+		window.removals = 0;
+		window.fetch = async (url, init) => {
+			const answer = await real(url, init);
+			if (init.method === 'DELETE') removals++;
+			return answer;
+		};
+		window.hold = (word) => { held[word] = new Promise((go) => { window.goOn = go; }); return 1; };
+		return 1;
+	})()`, nil)
+	hang := "puts.push((xhr) => { xhr.abort = () => xhr.dispatchEvent(new ProgressEvent('abort')); })"
+	only := func(what string, want ...outcome) {
+		t.Helper()
+		b.wait(what, fmt.Sprintf("uploader.files.length === %d && uploader.totals.states.ready === %d", len(want), len(want)))
+		var list struct{ Images []struct{ State string } }
+		s.call("GET", "/v1/projects/"+pid+"/images", nil, &list)
+		if got := b.outcomes(); !slices.Equal(got, want) || len(list.Images) != len(want) {
+			t.Fatalf("%s: the page tells of %v, the server of %v", what, got, list.Images)
+		}
+	}
+	one, two, three := outcome{"1.jpg", "ready", ""}, outcome{"2.jpg", "ready", ""}, outcome{"3.jpg", "ready", ""}
+
+	// Registered, but nobody knows it yet; chosen again before it is taken back.
+	b.js("hold('register')", nil)
+	b.lay(t, "1.jpg", photo(11, 64, 48))
+	b.wait("it to be registered", "asked.register === 1")
+	b.js("(uploader.remove(uploader.files[0].id), goOn(), 1)", nil)
+	b.wait("it to be taken back", "removals === 1")
+	b.lay(t, "1.jpg", photo(11, 64, 48))
+	only("what was registered", one)
+
+	// On its way, and equal to another that is: that one goes on. Then both go, and one
+	// comes again while the image is being taken back.
+	b.js(hang, nil)
+	b.lay(t, "2.jpg", photo(12, 64, 48))
+	b.wait("it to be sent", "uploader.files.at(-1).state === 'uploading'")
+	b.lay(t, "2 too.jpg", photo(12, 64, 48))
+	b.wait("another like it", "uploader.files.length === 3 && uploader.files.at(-1).state === 'uploading'")
+	var asked int
+	b.js("(uploader.pause(), window.id = uploader.files[1].image.id, uploader.remove(uploader.files[1].id), asked[id] ?? 0)", &asked)
+	if asked != 0 {
+		t.Error("an image was taken back that another file is for")
+	}
+	b.js("(uploader.resume(), "+hang+", 1)", nil)
+	b.wait("the other to be sent", "uploader.files.at(-1).state === 'uploading'")
+	b.js("(hold(id), asked = {}, uploader.remove(uploader.files.at(-1).id))", nil)
+	b.lay(t, "2.jpg", photo(12, 64, 48))
+	b.wait("it to wait", "uploader.files.at(-1).state === 'queued'")
+	if b.js("asked.register ?? 0", &asked); asked != 0 {
+		t.Error("it is registered while the same is being taken back")
+	}
+	b.js("(goOn(), 1)", nil)
+	only("what was chosen again", one, two)
+
+	// While its grant is renewed, for an image whose time is over.
+	b.js(`(() => {
+		const real = fetch;
+		window.fetch = async (url, init) => {
+			if (!String(url).endsWith('/regrant')) return real(url, init);
+			asked.regrant = 1;
+			await held.regrant;
+			return new Response(JSON.stringify({ results: [{ status: 'problem', image: { ...gone.image, state: 'Invalid' }, problem: { code: 'conflict', detail: '' } }] }));
+		};
+		puts.push(403);
+		return hold('regrant');
+	})()`, nil)
+	b.lay(t, "3.jpg", photo(13, 64, 48))
+	b.wait("its grant to be renewed", "asked.regrant")
+	b.js("(window.gone = uploader.files.at(-1), uploader.remove(gone.id), goOn(), 1)", nil)
+	b.wait("it to be taken back", "removals === 3")
+	b.lay(t, "3.jpg", photo(13, 64, 48))
+	only("what was chosen again after its grant ended", one, two, three)
 }
 
 // TestUploaderAsksInTurn: there is one question for verdicts at a time, also when files

@@ -18,6 +18,7 @@ export class Asker {
   #options;
   #pump;
   #naps;
+  #withdrawals;
   #closed;
   #batch = maxBatch;
   #hinting = false;
@@ -27,18 +28,21 @@ export class Asker {
   #pollLeast = 0; // what the server wants
 
   /** To be given the Uploader's own, and a signal that ends every call. */
-  constructor({ ledger, server, options, pump, naps, closed }) {
+  constructor({ ledger, server, options, pump, naps, withdrawals, closed }) {
     this.#ledger = ledger;
     this.#server = server;
     this.#options = options;
     this.#pump = pump;
     this.#naps = naps;
+    this.#withdrawals = withdrawals;
     this.#closed = closed;
   }
 
   async register() {
     const { queue } = this.#ledger;
-    const items = queue.register.splice(0, this.#batch);
+    const items = [];
+    for (const it of queue.register.splice(0, this.#batch)) (this.#withdrawals.has(it.sha1) ? queue.held : items).push(it);
+    if (!items.length) return;
     const images = items.map((it) => ({ name: it.name, sha1: it.sha1, size: it.size, type: it.file.type || undefined }));
     const answer = await this.#ask("images/register", { bucket: this.#options.bucket || undefined, images }, items, queue.register);
     answer?.results.forEach((result, i) => this.#answered(items[i], result));
@@ -50,14 +54,25 @@ export class Asker {
     const ids = items.map((it) => it.image.id);
     const answer = await this.#ask("images/regrant", { bucket: this.#options.bucket || undefined, ids }, items, queue.renew);
     answer?.results.forEach((result, i) => {
-      if (result.status === "problem" && result.image?.state === "Invalid") this.#ledger.again(items[i]);
-      else this.#answered(items[i], result);
+      const it = items[i];
+      if (result.status === "problem" && result.image?.state === "Invalid" && !it.gone) {
+        this.#ledger.link(it, result.image);
+        this.#ledger.again(it);
+      } else {
+        this.#answered(it, result);
+      }
     });
   }
 
   #answered(it, { status, image, grant, problem }) {
-    if (it.gone) return;
-    if (image) this.#ledger.link(it, image);
+    if (it.gone) {
+      if (status === "granted") this.#ledger.abandon(image);
+      return;
+    }
+    if (image) {
+      this.#ledger.link(it, image);
+      it.granted = status === "granted";
+    }
     if (status === "exists") {
       this.#ledger.arrived(it);
     } else if (status === "granted") {
@@ -74,6 +89,7 @@ export class Asker {
   /** Asks about items until there is an answer. They fail or go back into their queue where there is none. */
   async #ask(path, body, items, queue) {
     const ledger = this.#ledger;
+    const back = () => queue.unshift(...items.filter((it) => !it.gone));
     for (let wait = 1000; ; wait = Math.min(wait * 2, 30_000)) {
       try {
         const answer = await this.#call(path, body);
@@ -84,11 +100,11 @@ export class Asker {
         if (err.name === "AbortError") return undefined;
         if (err.code === "batch_too_large" && items.length > 1) {
           this.#batch = Math.ceil(items.length / 2);
-          queue.unshift(...items);
+          back();
           return undefined;
         }
         if (stopsAll(err)) {
-          queue.unshift(...items);
+          back();
           this.#stop(err);
           return undefined;
         }
@@ -99,7 +115,7 @@ export class Asker {
         ledger.troubled({ code: err.code, detail: err.detail, passing: true }, "server");
         if (await this.#naps.nap(Math.max(wait, err.retryAfterSeconds * 1000), leastOf(err))) wait = 500;
         if (ledger.paused) {
-          queue.unshift(...items);
+          back();
           return undefined;
         }
       }

@@ -28,13 +28,17 @@ export function dropped(transfer) {
  * Finds the files in what a page was given, a hundred or so at a time.
  *
  * @param {Iterable<File|FileSystemEntry|{file: File, name: string}>} things
- * @yields {{file: File|null, name: string}[]} names have folders with / between, without
- *   the one folder that was chosen; file is null where it can't be read
+ * @param {(name: string) => void} [leaves] is told of each file or folder that lies in a
+ *   folder, and that nobody means to upload by its name. With it, what was chosen by
+ *   itself comes whatever its name is; without it such names never come.
+ * @yields {{file: File|null, name: string, folder?: true}[]} names have folders with /
+ *   between, without the one folder that was chosen; file is null where it can't be read,
+ *   and folder is true where that is a folder
  */
-export async function* filesOf(things) {
+export async function* filesOf(things, leaves) {
   const list = Array.from(things);
   if (list.length === 1 && list[0].isDirectory) {
-    yield* walk(list[0], "");
+    yield* walk(list[0], "", leaves);
     return;
   }
   const plain = [];
@@ -42,15 +46,17 @@ export async function* filesOf(things) {
   const chosen = list.length && top(list[0]) && list.every((f) => top(f) === top(list[0]));
   for (const thing of list) {
     if (thing.isDirectory) {
-      if (!isJunk(thing.name)) yield* walk(thing, thing.name + "/");
+      if (leaves || !isJunk(thing.name)) yield* walk(thing, thing.name + "/", leaves);
     } else if (thing.isFile) {
       plain.push({ file: await fileOf(thing), name: thing.name });
     } else if (!(thing instanceof File)) {
       plain.push(thing);
     } else {
-      const path = thing.webkitRelativePath || thing.name;
+      const inFolder = thing.webkitRelativePath;
+      const path = inFolder || thing.name;
       const name = chosen ? path.slice(path.indexOf("/") + 1) : path;
-      if (!name.split("/").some(isJunk)) plain.push({ file: thing, name });
+      if ((leaves && !inFolder) || !name.split("/").some(isJunk)) plain.push({ file: thing, name });
+      else leaves?.(name);
     }
   }
   if (plain.length) yield plain;
@@ -58,18 +64,25 @@ export async function* filesOf(things) {
 
 const fileOf = (entry) => new Promise((resolve) => entry.file(resolve, () => resolve(null)));
 
-async function* walk(folder, prefix) {
+async function* walk(folder, prefix, leaves) {
   const reader = folder.createReader();
   const entries = [];
-  for (;;) { // a browser tells a hundred at a time, in no order
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (!some.length) break;
-    entries.push(...some.filter((e) => !isJunk(e.name)));
+  try {
+    for (;;) { // a browser tells a hundred at a time, in no order
+      const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (!some.length) break;
+      for (const e of some) {
+        if (isJunk(e.name)) leaves?.(prefix + e.name);
+        else entries.push(e);
+      }
+    }
+  } catch { // the others are none the worse for it
+    yield [{ file: null, name: prefix.slice(0, -1) || folder.name, folder: true }];
   }
   entries.sort((a, b) => (a.name < b.name ? -1 : 1));
   const files = entries.filter((e) => e.isFile);
   for (let i = 0; i < files.length; i += 100) {
     yield await Promise.all(files.slice(i, i + 100).map(async (e) => ({ file: await fileOf(e), name: prefix + e.name })));
   }
-  for (const e of entries) if (e.isDirectory) yield* walk(e, prefix + e.name + "/");
+  for (const e of entries) if (e.isDirectory) yield* walk(e, prefix + e.name + "/", leaves);
 }

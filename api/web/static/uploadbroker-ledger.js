@@ -1,11 +1,14 @@
 // What is known of the files, and what others are told of it, for uploadbroker.js:
 // states, counts and sums, which files are the same, what keeps everything from going on.
 
-/** The states of a file, in the order in which it goes through them. */
-export const states = ["waiting", "hashing", "queued", "uploading", "uploaded", "ready", "invalid", "failed"];
+/**
+ * The states of a file, in the order in which it goes through them. The last is that of
+ * one whose image was removed after its verdict: nothing failed, somebody meant it.
+ */
+export const states = ["waiting", "hashing", "queued", "uploading", "uploaded", "ready", "invalid", "failed", "removed"];
 
 /** States that end a file's way, unless it is sent again. */
-export const ended = new Set(["ready", "invalid", "failed"]);
+export const ended = new Set(["ready", "invalid", "failed", "removed"]);
 
 // What an Invalid image is told for when its file may yet be good: other bytes came than
 // were chosen, or none, or nobody could look. What else is found is in the file itself.
@@ -26,12 +29,12 @@ const rateMillis = 15_000; // the speed is that of so long
 const tickMillis = 1000; // it is told so often while nothing else is
 
 // The bytes are nobody's business who listens to events, nor is what only we need.
-const hidden = ["file", "grant", "twins", "leader", "abort", "gone", "counted", "strikes", "fresh", "resent", "waits"];
+const hidden = ["file", "grant", "twins", "leader", "abort", "gone", "counted", "granted", "strikes", "fresh", "resent", "waits"];
 
 /** The list of an Uploader's files, and of what is to be done with them. */
 export class Ledger {
   files = [];
-  queue = { hash: [], register: [], send: [], renew: [], done: [] };
+  queue = { hash: [], register: [], held: [], send: [], renew: [], done: [] };
   unjudged = new Set();
   ahead = 0; // hashed, and not yet with a bucket
   adding = 0; // calls of add that still read
@@ -44,6 +47,7 @@ export class Ledger {
   #emit;
   #pump;
   #poll;
+  #withdraw;
   #leaders = new Map(); // by sha1: the one of equal files that is sent
   #byImage = new Map();
   #counts = Object.fromEntries(states.map((s) => [s, 0]));
@@ -55,11 +59,15 @@ export class Ledger {
   #timer = 0;
   #tick = 0;
 
-  /** To be given how to tell others, and whom to tell that there is something to do or to ask. */
-  constructor({ emit, pump, poll }) {
+  /**
+   * To be given how to tell others, whom to tell that there is something to do or to ask,
+   * and how an image is taken back.
+   */
+  constructor({ emit, pump, poll, withdraw }) {
     this.#emit = emit;
     this.#pump = pump;
     this.#poll = poll;
+    this.#withdraw = withdraw;
   }
 
   get totals() {
@@ -68,7 +76,7 @@ export class Ledger {
     const bad = failed || invalid ? this.files.filter((it) => it.state === "failed" || it.state === "invalid") : [];
     const rest = this.#sums.bytes - this.#sums.loaded - bad.reduce((sum, it) => sum + it.size - it.loaded, 0);
     return {
-      files: this.files.length, ...this.#sums, left: this.left, states: { ...this.#counts }, retryable: bad.filter(retryable).length,
+      files: this.files.length - this.#counts.removed, ...this.#sums, left: this.left, states: { ...this.#counts }, retryable: bad.filter(retryable).length,
       bytesPerSecond, secondsLeft: bytesPerSecond ? rest / bytesPerSecond : Infinity,
       paused: this.paused, trouble: this.trouble, adding: this.adding > 0,
     };
@@ -85,7 +93,7 @@ export class Ledger {
   take(file, name) {
     const it = {
       id: (this.#nextID += 1), name, size: file?.size ?? 0, state: "waiting", loaded: 0, problem: null, file, sha1: "", image: null,
-      grant: null, strikes: 0, fresh: 0, resent: 0, waits: 0, twins: [], leader: null, abort: null, gone: false, counted: false,
+      grant: null, strikes: 0, fresh: 0, resent: 0, waits: 0, twins: [], leader: null, abort: null, gone: false, counted: false, granted: false,
     };
     for (const key of hidden) Object.defineProperty(it, key, { enumerable: false });
     this.files.push(it);
@@ -100,6 +108,8 @@ export class Ledger {
     if (it.gone) return;
     this.#counts[it.state]--;
     this.#counts[state]++;
+    if (it.state === "removed") this.#sums.bytes += it.size;
+    if (state === "removed") this.#sums.bytes -= it.size;
     it.state = state;
     it.problem = problem;
     if (state === "uploaded") this.unjudged.add(it);
@@ -118,6 +128,7 @@ export class Ledger {
 
   #mirror(it, twin) {
     twin.image = it.image;
+    twin.granted = it.granted;
     this.loaded(twin, it.state === "uploaded" || ended.has(it.state) ? Math.min(it.loaded, twin.size) : 0, false);
     this.set(twin, it.state, it.problem);
   }
@@ -147,6 +158,7 @@ export class Ledger {
 
   /** Begins a file anew; its digest is kept unless that may be what was wrong. */
   again(it, rehash = it.problem?.code === "checksum_mismatch" || it.problem?.code === "size_mismatch") {
+    if (it.gone) return;
     this.#forget(it);
     Object.assign(it, { grant: null, strikes: 0, fresh: 0, resent: 0, waits: 0 });
     if (rehash) it.sha1 = "";
@@ -158,16 +170,31 @@ export class Ledger {
     this.#pump();
   }
 
-  /** Takes a file off the list. */
+  /** Takes a file off the list, and its image back whose bytes then do not come. */
   remove(it) {
     it.gone = true;
     it.abort?.abort();
     this.#forget(it);
     this.files.splice(this.files.indexOf(it), 1);
     this.#counts[it.state]--;
-    this.#sums.bytes -= it.size;
+    if (it.state !== "removed") this.#sums.bytes -= it.size;
     this.#sums.loaded -= it.loaded;
+    if (it.granted) this.abandon(it.image);
     this.settle();
+    this.tell();
+  }
+
+  /** Takes back an image that waits for bytes, unless another file of the list has them. */
+  abandon(image) {
+    const waits = (f) => (f.sha1 === image.sha1 && !ended.has(f.state)) || (f.granted && f.image.id === image.id);
+    if ((image.state === "Pending" || image.state === "Uploading") && !this.files.some(waits)) this.#withdraw(image);
+  }
+
+  /** Takes everything off the list that has ended, and counts anew. */
+  clear() {
+    for (const it of this.files.filter((f) => ended.has(f.state))) this.remove(it);
+    this.left = this.#sums.sent = 0;
+    this.#rates = [];
     this.tell();
   }
 
@@ -198,6 +225,7 @@ export class Ledger {
    * registered. What became of an equal one earlier may no longer be so.
    */
   hashed(it) {
+    if (it.gone) return;
     const leader = this.#leaders.get(it.sha1);
     if (leader && leader !== it && !ended.has(leader.state)) {
       it.leader = leader;
@@ -236,6 +264,7 @@ export class Ledger {
 
   /** A file's bytes are in its bucket. */
   arrived(it, moved = false) {
+    it.granted = false;
     this.loaded(it, it.size, moved);
     this.set(it, "uploaded");
     this.#judge(it); // an event may have been quicker
@@ -245,7 +274,12 @@ export class Ledger {
   #judge(it) {
     const { state, reasons } = it.image;
     if (state === "Removed") {
-      if (it.state !== "failed") this.fail(it, "removed", "the image was removed meanwhile");
+      if (it.state === "uploaded") {
+        this.fail(it, "removed", "the image was removed meanwhile");
+      } else if (it.state === "ready" || it.state === "invalid") {
+        this.loaded(it, 0, false);
+        this.set(it, "removed");
+      }
       return;
     }
     // Of what did not arrive it tells only when others brought it.
@@ -299,7 +333,7 @@ export class Ledger {
 
   settle() {
     if (this.#settled || this.adding || !this.files.length) return;
-    if (this.#counts.ready + this.#counts.invalid + this.#counts.failed < this.files.length) return;
+    if ([...ended].reduce((n, state) => n + this.#counts[state], 0) < this.files.length) return;
     this.#settled = true;
     if (this.trouble?.passing) this.troubled(null); // nothing waits for it any more
     this.#emit("settled", this.totals);

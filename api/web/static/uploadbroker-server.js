@@ -26,7 +26,7 @@ export class Server {
   constructor({ server, project, key, headers }) {
     this.#base = `${server.replace(/\/$/, "")}/v1/projects/${encodeURIComponent(project)}/`;
     this.#init = {
-      method: "POST", credentials: key ? "omit" : "same-origin",
+      credentials: key ? "omit" : "same-origin",
       headers: { "content-type": "application/json", ...(key && { authorization: `Bearer ${key}` }), ...headers },
     };
   }
@@ -35,18 +35,18 @@ export class Server {
   now() { return Date.now() + this.skewMillis; }
 
   /**
-   * Posts a body and returns the answer's; what is refused is a Problem, and so is an
-   * answer that does not come or not whole. A signal ends it with an AbortError.
+   * Sends a body, if there is one, and returns the answer's; what is refused is a Problem,
+   * and so is an answer that does not come or not whole. A signal ends it with an AbortError.
    */
-  async call(path, body, signal) {
+  async call(path, body, signal, method = "POST") {
     signal.throwIfAborted();
-    const text = JSON.stringify(body);
+    const text = body && JSON.stringify(body);
     const line = new AbortController();
     const cut = () => line.abort();
     signal.addEventListener("abort", cut);
-    const timer = setTimeout(cut, silentMillis + text.length / slowestPerMilli);
+    const timer = setTimeout(cut, silentMillis + (text?.length ?? 0) / slowestPerMilli);
     try {
-      const res = await fetch(this.#base + path, { ...this.#init, body: text, signal: line.signal });
+      const res = await fetch(this.#base + path, { ...this.#init, method, body: text, signal: line.signal });
       const date = Date.parse(res.headers.get("date") ?? ""); // whole seconds
       if (date) this.skewMillis = date + 500 - Date.now();
       if (res.ok) return await res.json();

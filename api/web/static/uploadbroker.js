@@ -14,7 +14,8 @@
 //
 // The server's cors_origins have to name the page's origin, and so do the buckets' CORS
 // rules. Whoever can read the page can read the key: give it a key of the scopes read
-// and upload, tied to the project, that expires.
+// and upload, tied to the project, that expires. (With manage it may also take back what
+// was registered and is taken off the list.)
 
 import { hashers } from "./uploadbroker-hash.js";
 import { filesOf, isImageName } from "./uploadbroker-files.js";
@@ -23,6 +24,7 @@ import { Ledger, retryable } from "./uploadbroker-ledger.js";
 import { Naps } from "./uploadbroker-naps.js";
 import { Sender, unreadable } from "./uploadbroker-send.js";
 import { Server } from "./uploadbroker-server.js";
+import { Withdrawals } from "./uploadbroker-withdraw.js";
 
 export { dropped, filesOf, isImageName } from "./uploadbroker-files.js";
 export { ended, retryable, states } from "./uploadbroker-ledger.js";
@@ -44,9 +46,14 @@ const hashAhead = 300; // files that are hashed and not yet sent: grants should 
  */
 export class Uploader extends EventTarget {
   #options;
-  #ledger = new Ledger({ emit: (name, detail) => this.#emit(name, detail), pump: () => this.#pump(), poll: () => this.#asker.poll() });
+  #ledger = new Ledger({
+    emit: (name, detail) => this.#emit(name, detail), pump: () => this.#pump(), poll: () => this.#asker.poll(),
+    withdraw: (image) => this.#withdrawals.add(image),
+  });
+
   #asker;
   #sender;
+  #withdrawals;
   #naps = new Naps();
   #busy = new Set(); // batches under way
   #hashing = 0;
@@ -60,20 +67,25 @@ export class Uploader extends EventTarget {
    *   server's own pages, where a session and not a key stands for the person, say "/page"
    * @param {string} [options.key] without it the browser's cookies are sent, to the
    *   page's own origin only
-   * @param {Record<string, string>} [options.headers] for each request to the server
+   * @param {Record<string, string>} [options.headers] for each request to the server, on
+   *   pages of its own origin: to others it allows no headers but its own
    * @param {string} options.project its id
    * @param {string} [options.bucket] a bucket's symbol; the nearest when left out
    * @param {number} [options.parallel] files that are sent at once, 6 by default. A
    *   browser opens six connections to a host, so to the server itself, where the local
    *   bucket is, four are sent and the rest is for questions.
-   * @param {(name: string, file: File|null) => boolean} [options.accept] which files
-   *   are taken; images by default
+   * @param {((name: string, file: File|null) => boolean)|null} [options.accept] which
+   *   files are taken; images by default. What systems leave in folders, and what is
+   *   hidden there, is passed over without a word. With null all files are taken: then
+   *   those in folders are counted in left, and what was chosen by itself is taken.
    */
   constructor(options) {
     super();
     this.#options = { server: "", parallel: 6, accept: isImageName, ...options };
-    const parts = { ledger: this.#ledger, server: new Server(this.#options), options: this.#options, pump: () => this.#pump(), naps: this.#naps };
-    this.#asker = new Asker({ ...parts, closed: this.#closed.signal });
+    const server = new Server(this.#options);
+    const parts = { ledger: this.#ledger, server, options: this.#options, pump: () => this.#pump(), naps: this.#naps };
+    this.#withdrawals = new Withdrawals({ server, over: () => this.#withdrawn() });
+    this.#asker = new Asker({ ...parts, withdrawals: this.#withdrawals, closed: this.#closed.signal });
     this.#sender = new Sender({ ...parts, arrived: (it) => this.#asker.hint(it) });
     addEventListener("online", () => this.#online(), { signal: this.#closed.signal });
   }
@@ -91,14 +103,16 @@ export class Uploader extends EventTarget {
   get trouble() { return this.#ledger.trouble; }
 
   /**
-   * Counts and sums of all files, and how fast it goes: files, bytes, loaded, sent, left
-   * (not taken), states (how many of each), retryable (how many retryFailed would send
-   * again), bytesPerSecond, secondsLeft, paused, trouble, adding.
+   * Counts and sums of all files but those in the state removed, and how fast it goes:
+   * files, bytes, loaded, sent, left (not taken), states (how many of each), retryable
+   * (how many retryFailed would send again), bytesPerSecond, secondsLeft, paused,
+   * trouble, adding.
    */
   get totals() { return this.#ledger.totals; }
 
   /**
-   * Adds files and begins with them at once.
+   * Adds files and begins with them at once. A folder that can't be listed is a file
+   * that failed, unreadable; the others go on.
    *
    * @param {Iterable<File|FileSystemEntry|{file: File, name: string}>} things an input's
    *   files, what dropped returns, or files with names of your own
@@ -109,9 +123,10 @@ export class Uploader extends EventTarget {
     let taken = 0;
     ledger.adding++;
     try {
-      for await (const batch of filesOf(things)) {
-        for (const { file, name } of batch) {
-          if (!this.#options.accept(name, file)) {
+      const { accept } = this.#options;
+      for await (const batch of filesOf(things, accept ? undefined : () => { ledger.left++; })) {
+        for (const { file, name, folder } of batch) {
+          if (accept && !folder && !accept(name, file)) {
             ledger.left++;
             continue;
           }
@@ -160,13 +175,20 @@ export class Uploader extends EventTarget {
     return again.length;
   }
 
-  /** Takes a file off the list, if it is not in the bucket yet. */
+  /**
+   * Takes a file off the list, if it is not in the bucket yet. Was it registered, and is
+   * no other of the list the same, its image is removed from the project again, where the
+   * key has the scope manage; else it waits there until its grants end, and is Invalid.
+   */
   remove(id) {
     const it = this.files.find((f) => f.id === id);
     if (!it || it.state === "uploaded" || it.state === "ready") return false;
     this.#ledger.remove(it);
     return true;
   }
+
+  /** Takes everything off the list that has ended, so that it counts anew. */
+  clear() { this.#ledger.clear(); }
 
   /** Breaks everything off and lets the workers go. The uploader is of no use afterwards. */
   close() {
@@ -181,6 +203,13 @@ export class Uploader extends EventTarget {
   observe(images) { this.#ledger.observe(images); }
 
   #emit(name, detail) { this.dispatchEvent(new CustomEvent(name, { detail })); }
+
+  // What is the same as an image that was taken back may be registered now.
+  #withdrawn() {
+    const { register, held } = this.#ledger.queue;
+    register.push(...held.splice(0));
+    this.#pump();
+  }
 
   // The browser has a line again.
   #online() {

@@ -2,7 +2,7 @@
 // bytes go to /upload/TAG/NAME, through the broker.
 import { dropped, filesOf, readable } from "../../uploadbroker-files.js";
 import { t } from "../i18n.js";
-import { button, confirmDialog, duration, h, icon, problemText, replace, toast } from "../ui.js";
+import { button, confirmDialog, duration, h, icon, problemText, replace } from "../ui.js";
 import { Problem, stayWhile } from "../api.js";
 
 const atOnce = 3;
@@ -22,6 +22,7 @@ export function mountSend(el, { tag }) {
   let failed = []; // {file, name, err}; file is null where it can't be opened
   let running = 0, sent = 0, total = 0, bytesDone = 0, bytesAll = 0;
   let heldUntil = 0; // by the server, which takes so many files a minute
+  let left = 0; // of what lay in folders, and is of no use to anybody
   let pending = false, told = null;
   let adding = 0; // folders that are still being read
   let calls = new AbortController(); // what is under way, until it is cancelled
@@ -53,16 +54,12 @@ export function mountSend(el, { tag }) {
 
   async function add(things) {
     const { signal } = calls;
-    if (!busy()) [sent, total, bytesDone, bytesAll] = [0, 0, 0, 0];
+    if (!busy()) [sent, total, bytesDone, bytesAll, left] = [0, 0, 0, 0, 0];
     adding++;
     draw();
-    try {
-      for await (const batch of filesOf(things)) {
-        if (signal.aborted) break;
-        put(batch);
-      }
-    } catch (err) {
-      toast(t("upload.unreadable", { detail: err.message }), { bad: true }); // a folder that can't be listed
+    for await (const batch of filesOf(things, () => { left++; })) {
+      if (signal.aborted) break;
+      put(batch);
     }
     adding--;
     draw();
@@ -189,16 +186,17 @@ export function mountSend(el, { tag }) {
   }
 
   function drawNow() {
-    work.hidden = total === 0 && !adding && !failed.length;
+    work.hidden = total === 0 && !adding && !failed.length && !left;
     bar.value = bytesAll ? bytesDone / bytesAll : 0;
-    const left = Math.ceil((heldUntil - Date.now()) / 1000);
+    const wait = Math.ceil((heldUntil - Date.now()) / 1000);
     const on = busy();
     cancel.hidden = !on;
     line.textContent = [
       on ? (total ? t("tags.sending", { n: sent, of: total }) : t("upload.looking")) : t("tags.sent", { n: sent }),
-      on && left > 0 && t("upload.held", { time: duration(left) }),
+      on && wait > 0 && t("upload.held", { time: duration(wait) }),
+      left > 0 && t("upload.left_out_any", { n: left }),
     ].filter(Boolean).join(" ");
-    say(on ? (left > 0 ? t("upload.held_on") : "") : line.textContent);
+    say(on ? (wait > 0 ? t("upload.held_on") : "") : line.textContent);
     const now = `${failed.length} ${failed[0]?.name}`;
     if (now === told) return;
     told = now;

@@ -3,7 +3,7 @@ import { Uploader, dropped, ended, isImageName, retryable } from "../../uploadbr
 import { stayWhile } from "../api.js";
 import { bucketName } from "../bucket-name.js";
 import { has, lang } from "../i18n.js";
-import { button, bytes, confirmDialog, duration, h, icon, replace, toast } from "../ui.js";
+import { button, bytes, confirmDialog, duration, h, icon, replace } from "../ui.js";
 import { FileList, setText } from "./upload-list.js";
 
 const soonSeconds = 5; // less than that is not worth a number
@@ -18,7 +18,7 @@ const soonSeconds = 5; // less than that is not worth a number
  *   is called when a session that had ended is there again.
  * @returns {Promise<{uploader: Uploader|null, observe: (images: object[]) => void}>}
  *   observe takes images that changed, as /page/events tells them; there is no uploader
- *   for a session whose key may not upload, and another one after the list was cleared
+ *   for a session whose key may not upload
  */
 export async function mountUpload(el, ctx) {
   const { t, api, pid } = ctx;
@@ -31,9 +31,9 @@ export async function mountUpload(el, ctx) {
     ctx.kind ?? api.get(`/projects/${pid}`).then((p) => p.kind),
     api.get("/buckets/nearest").then((r) => r.buckets, () => null),
   ]);
-  const make = () => new Uploader({ server: "/page", project: pid, accept: kind === "files" ? () => true : isImageName });
-  const view = new View(el, ctx, make, near, kind);
-  return { get uploader() { return view.uploader; }, observe: (images) => view.uploader.observe(images) };
+  const uploader = new Uploader({ server: "/page", project: pid, accept: kind === "files" ? null : isImageName });
+  new View(el, ctx, uploader, near, kind);
+  return { uploader, observe: (images) => uploader.observe(images) };
 }
 
 // The sheet comes with the view: pages without an uploader don't load it.
@@ -50,10 +50,10 @@ class View {
   #reading = Promise.resolve();
   #signedOut = false;
 
-  constructor(el, ctx, make, buckets, kind) {
-    Object.assign(this, { el, ctx, make, buckets, kind, t: ctx.t });
+  constructor(el, ctx, uploader, buckets, kind) {
+    Object.assign(this, { el, ctx, uploader, buckets, kind, t: ctx.t });
     this.#build();
-    this.#begin();
+    this.#follow();
     addEventListener("beforeunload", (e) => { if (this.#unsent()) e.preventDefault(); });
     // To leave for the sign-in would throw away what is under way.
     stayWhile(() => this.#underWay(), () => { this.#signedOut = true; this.#draw(); });
@@ -63,22 +63,23 @@ class View {
     this.#takeDrops();
   }
 
-  /** Starts with an empty list. */
-  #begin() {
-    const before = this.uploader;
-    before?.close();
-    const uploader = this.uploader = this.make();
-    uploader.bucket = before?.bucket ?? "";
+  #follow() {
+    const { uploader } = this;
     // Tests and the curious find it here; it knows no secret.
     this.el.uploader = uploader;
-    this.#cancelled = false;
-    this.#open = null;
-    this.#reading = Promise.resolve();
-    const on = (name, act) => uploader.addEventListener(name, (e) => { if (uploader === this.uploader) act(e.detail); });
+    const on = (name, act) => uploader.addEventListener(name, (e) => act(e.detail));
     on("progress", () => this.#draw());
     on("trouble", () => this.#draw());
     on("settled", () => { this.#draw(); this.#say(); });
     on("file", (file) => { if (this.#cancelled && file.state === "waiting") queueMicrotask(() => uploader.remove(file.id)); });
+    this.#draw();
+  }
+
+  /** Starts with an empty list. */
+  #begin() {
+    this.uploader.clear();
+    if (this.uploader.paused) this.uploader.resume(); // nothing is left that waits
+    this.#open = null;
     this.#draw();
   }
 
@@ -114,7 +115,7 @@ class View {
       h("select", { onChange: (e) => { this.uploader.bucket = e.target.value; } },
         this.buckets.map((b, i) => h("option", { value: i ? b.symbol : "" }, i ? bucketName(b) : t("upload.nearest", { name: bucketName(b) })))));
     this.zone = h("div", { class: "upload-zone" },
-      h("p", { class: "upload-call" }, icon("upload", 28), t(folders ? "upload.drop" : this.kind === "files" ? "upload.choose_any" : "upload.choose")),
+      h("p", { class: "upload-call" }, icon("upload", 28), t(folders ? "upload.drop" : this.#fit("upload.choose"))),
       h("div", { class: "upload-choose" },
         folders && button(t("upload.folder"), { onClick: () => folder.click() }),
         button(t("upload.files"), { kind: folders ? "quiet" : "", onClick: () => files.click() }), bucket),
@@ -123,7 +124,12 @@ class View {
     this.facts = h("span", { class: "upload-facts" });
     this.bar = h("div", { class: "upload-bar", role: "progressbar", "aria-label": t("upload.progress"), "aria-valuemin": "0", "aria-valuemax": "100" },
       this.good = h("i", { class: "good" }), this.sent = h("i", { class: "sent" }));
-    this.pause = button("", { kind: "quiet", onClick: () => (this.uploader.paused ? this.uploader.resume() : this.uploader.pause()) });
+    // To press it may bring the window to the front, and that may resume by itself meanwhile.
+    let pressed = false;
+    this.pause = button("", {
+      kind: "quiet", onPointerdown: () => { pressed = this.uploader.paused; },
+      onClick: (e) => ((e.detail ? pressed : this.uploader.paused) ? this.uploader.resume() : this.uploader.pause()),
+    });
     this.retry = button("", { icon: "retry", onClick: () => { this.uploader.retryFailed(); this.#onlyBad = false; this.#draw(); } });
     this.cancel = button(t("upload.cancel"), { kind: "quiet", onClick: () => this.#cancelRest() });
     this.clear = button(t("upload.clear"), { kind: "quiet", onClick: () => { this.#begin(); this.#focus(); } });
@@ -176,9 +182,7 @@ class View {
     if (this.#cancelled) await this.#reading; // of what is not wanted any more
     this.#cancelled = false;
     this.#open = null;
-    const adding = this.uploader.add(things).catch((err) => {
-      toast(this.t("upload.unreadable", { detail: err.message }), { bad: true }); // a folder that can't be listed
-    });
+    const adding = this.uploader.add(things);
     this.#reading = Promise.all([this.#reading, adding]);
     this.#draw();
     await adding;
@@ -192,11 +196,10 @@ class View {
   async #cancelRest() {
     const { t, uploader } = this;
     if (!await confirmDialog({ title: t("upload.cancel_title"), text: t("upload.cancel_text"), ok: t("upload.cancel_ok"), no: t("upload.cancel_no"), danger: true })) return;
-    if (uploader !== this.uploader) return;
     this.#cancelled = uploader.totals.adding;
     for (const file of [...uploader.files]) if (!ended.has(file.state)) uploader.remove(file.id);
-    if (uploader.paused) uploader.resume(); // nothing is left that waits
     if (!uploader.files.length && !this.#cancelled) this.#begin();
+    else if (uploader.paused) uploader.resume();
     this.#draw();
     this.#focus();
   }
@@ -224,7 +227,8 @@ class View {
     const { t, uploader } = this;
     const all = uploader.totals;
     const s = all.states;
-    const some = all.files > 0 || all.adding;
+    const { length } = uploader.files;
+    const some = length > 0 || all.adding;
     this.root.classList.toggle("some", some);
     this.work.hidden = !some && !all.left;
     const failed = s.failed + s.invalid;
@@ -260,19 +264,19 @@ class View {
     this.signIn.hidden = !this.#signedOut && trouble?.code !== "unauthenticated";
     const damaged = s.invalid && uploader.files.reduce((n, f) => n + (f.state === "invalid" && !retryable(f)), 0);
     this.damaged.hidden = !damaged;
-    setText(this.damage, t("upload.damaged", { n: damaged }));
+    setText(this.damage, t(this.#fit("upload.damaged"), { n: damaged }));
     this.toDamaged.hidden = !invalidChip();
     this.left.hidden = !all.left;
-    setText(this.left, t("upload.left_out", { n: all.left }));
+    setText(this.left, t(this.#fit("upload.left_out"), { n: all.left }));
     const open = this.#open ?? (!over || failed > 0); // the images below are worth more room
     this.badLabel.hidden = !failed || !open;
     if (!failed) this.bad.checked = this.#onlyBad = false;
-    this.fold.hidden = all.files === 0;
+    this.fold.hidden = length === 0;
     this.#label(this.fold, open ? "up" : "down", t(open ? "upload.hide" : "upload.show"));
     this.fold.setAttribute("aria-expanded", String(open));
     const list = this.list.el;
     if (!open && list.contains(document.activeElement)) this.fold.focus({ preventScroll: true });
-    list.hidden = !open || all.files === 0;
+    list.hidden = !open || length === 0;
     if (this.ctx.list) this.ctx.list.hidden = list.hidden;
     if (!list.hidden) this.list.draw(this.#onlyBad ? uploader.files.filter((f) => f.state === "failed" || f.state === "invalid") : uploader.files);
   }
@@ -298,9 +302,12 @@ class View {
   #outcome(all) {
     const { t } = this;
     const failed = all.states.failed + all.states.invalid;
-    if (!all.files) return t("upload.nothing");
+    if (!all.files) return t(all.states.removed ? "upload.outcome_removed" : this.#fit("upload.nothing"));
     return failed ? t("upload.outcome_bad", { ready: all.states.ready, bad: failed }) : t("upload.outcome", { n: all.states.ready });
   }
+
+  // Where any file is taken, no sentence speaks of photos.
+  #fit(key) { return this.kind === "files" ? `${key}_any` : key; }
 
   // For those who hear the page: its end, not each step.
   #say() { setText(this.status, this.#outcome(this.uploader.totals)); }
