@@ -51,12 +51,12 @@ run: ## set up, build, and serve on 127.0.0.1:8080 (ARGS='--lan' and others)
 	@$(MAKE) --no-print-directory build
 	@exec ./bin/uploadbroker serve $(ARGS)
 
-# Most tests of the whole program wait for processes: four of them at once keep two
-# cores busy.
+# Most tests wait for processes and databases: one package more than there are cores,
+# and four tests of the whole program at once, keep two cores busy.
 .PHONY: test
 test: ## set up, then every test with the race detector
 	@./deploy/setup.sh test
-	CGO_ENABLED=1 go test -race -timeout 20m -parallel 4 $(TESTFLAGS) ./...
+	CGO_ENABLED=1 go test -race -timeout 20m -p $$(($$(getconf _NPROCESSORS_ONLN) + 1)) -parallel 4 $(TESTFLAGS) ./...
 
 # The last release of MinIO as a module. It is built outside of this module, which
 # it changes nothing in, and renamed at the end: a build that broke off leaves no
