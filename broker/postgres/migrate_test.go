@@ -86,7 +86,7 @@ func TestTagsThatBecomeOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := before.UpTo(t.Context(), 5); err != nil {
+	if _, err := before.UpTo(t.Context(), 6); err != nil {
 		t.Fatal(err)
 	}
 	const ada, bob = "01M80000000000000000000AAA", "01M80000000000000000000BBB"
